@@ -1,0 +1,263 @@
+"""The one module that imports TensorFlow: compiled logits, gradients, activations and training steps of a Keras network.
+
+Functions are compiled once a network with a free batch size, and kept in a weak dictionary: copies of an estimator, another
+attack, eps or batch never trace again, and a network that its user drops is freed.
+"""
+
+import os
+import threading
+import warnings
+import weakref
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from smartbox._objectives import OBJECTIVES
+
+# Rows in one compiled call: 128 faces of 96x84 are within a few percent of the best speed, and take about 0.3 GB.
+BATCH_SIZE = 128
+
+_ENGINES = weakref.WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def engine_of(network):
+    """The engine of a Keras network, made at the first call."""
+    with _LOCK:
+        if network not in _ENGINES:
+            _ENGINES[network] = NetworkEngine(network)
+        return _ENGINES[network]
+
+
+class NetworkEngine:
+    """Compiled functions of one network. NumPy in, NumPy out; inference mode except in `train_step`.
+
+    Attributes
+    ----------
+    counts : dict
+        Images passed ``forward`` and ``backward`` since the engine was made, and the number of ``traces``.
+    """
+
+    def __init__(self, network):
+        _check_backend()
+        self._network = weakref.ref(network)  # a strong reference from the dictionary's value would keep its key alive
+        self.image_shape = _image_shape(network)
+        self._logits = _find_logits(network)
+        self.n_outputs = _n_outputs(network)
+        self.counts = {"forward": 0, "backward": 0, "traces": 0}
+        self._functions = {}
+        self._lock = threading.Lock()
+
+    def logits(self, X):
+        """Logits, shape ``(n, k)``, whatever the network's last activation is."""
+        (logits,) = self._in_batches(self._compiled("logits", self._build_logits), X)
+        self._count(forward=len(X))
+        return logits
+
+    def value_and_gradient(self, X, index, objective):
+        """Values ``(n,)``, logits ``(n, k)`` and the gradient of each value by its image, in one pass."""
+        run = self._compiled(("gradient", objective), lambda: self._build_gradient(OBJECTIVES[objective]))
+        out = self._in_batches(run, X, index.astype(np.int32))
+        self._count(forward=len(X), backward=len(X))
+        return out
+
+    def vjp(self, X, cotangents):
+        """Gradient by the images of ``(cotangents * logits).sum()``."""
+        (out,) = self._in_batches(self._compiled("vjp", self._build_vjp), X, cotangents.astype(np.float32))
+        self._count(forward=len(X), backward=len(X))
+        return out
+
+    def activations(self, X, layers):
+        """Outputs of the named layers, a list of arrays."""
+        run = self._compiled(("activations", tuple(layers)), lambda: self._build_activations(layers))
+        out = self._in_batches(run, X)
+        self._count(forward=len(X))
+        return list(out)
+
+    def train_step(self, optimizer):
+        """A compiled ``step(x, index, weight) -> (loss, number correct)`` that updates the network by ``optimizer``."""
+        network = self._network()
+        variables = list(network.trainable_variables)
+        optimizer.build(variables)
+
+        @tf.function(input_signature=[*self._signature(), tf.TensorSpec([None], tf.float32)], autograph=False)
+        def step(x, index, weight):
+            with tf.GradientTape() as tape:
+                logits = self._logits(x, training=True)
+                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(index, logits)
+                loss = tf.reduce_sum(weight * losses) / tf.maximum(tf.reduce_sum(weight), 1e-12)
+                total = tf.add_n([loss, *network.losses])
+            gradients = tape.gradient(total, [variable.value for variable in variables])
+            optimizer.apply(gradients, variables)
+            hits = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == index, tf.float32)
+            return loss, tf.reduce_sum(hits)
+
+        return step
+
+    def _in_batches(self, run, X, *others):
+        X = np.ascontiguousarray(X, dtype=np.float32)
+        if len(X) <= BATCH_SIZE:
+            return tuple(out.numpy() for out in run(X, *others))
+        parts = []
+        for start in range(0, len(X), BATCH_SIZE):
+            block = slice(start, start + BATCH_SIZE)
+            parts.append([out.numpy() for out in run(X[block], *(other[block] for other in others))])
+        return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
+
+    def _compiled(self, key, build):
+        with self._lock:
+            if key not in self._functions:
+                self._functions[key] = build()
+            return self._functions[key]
+
+    def _count(self, **passes):
+        with self._lock:
+            for name, number in passes.items():
+                self.counts[name] += number
+
+    def _signature(self):
+        return [tf.TensorSpec([None, *self.image_shape], tf.float32), tf.TensorSpec([None], tf.int32)]
+
+    def _build_logits(self):
+        @tf.function(input_signature=self._signature()[:1], autograph=False)
+        def run(x):
+            self.counts["traces"] += 1  # Python runs only while tracing
+            return (self._logits(x, training=False),)
+
+        return run
+
+    def _build_gradient(self, objective):
+        @tf.function(input_signature=self._signature(), autograph=False)
+        def run(x, index):
+            self.counts["traces"] += 1
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                logits = self._logits(x, training=False)
+            is_label = tf.one_hot(index, self.n_outputs, on_value=True, off_value=False, dtype=tf.bool)
+            values, cotangents = objective(keras.ops, logits, is_label)
+            return values, logits, _gradient(tape, logits, x, cotangents)
+
+        return run
+
+    def _build_vjp(self):
+        signature = [self._signature()[0], tf.TensorSpec([None, self.n_outputs], tf.float32)]
+
+        @tf.function(input_signature=signature, autograph=False)
+        def run(x, cotangents):
+            self.counts["traces"] += 1
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                logits = self._logits(x, training=False)
+            return (_gradient(tape, logits, x, cotangents),)
+
+        return run
+
+    def _build_activations(self, layers):
+        network = self._network()
+        known = [layer.name for layer in network.layers]
+        for name in layers:
+            if name not in known:
+                raise ValueError(f"the network has no layer {name!r}; its layers are {', '.join(known)}")
+        part = keras.Model(network.inputs, [network.get_layer(name).output for name in layers])
+
+        @tf.function(input_signature=self._signature()[:1], autograph=False)
+        def run(x):
+            self.counts["traces"] += 1
+            return tuple(tf.nest.flatten(part(x, training=False)))
+
+        return run
+
+
+def _gradient(tape, logits, x, cotangents):
+    gradient = tape.gradient(logits, x, output_gradients=cotangents)
+    if gradient is None:  # e.g. a rounding layer: TensorFlow's None is not a zero
+        raise ValueError(
+            "no gradient flows from the logits to the image: the network holds an operation without one (rounding, argmax, "
+            "casting to integers, ...). Move that operation out of the network into a defence with a vjp of its own."
+        )
+    return gradient
+
+
+def _check_backend():
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            f"SmartBox computes gradients with Keras' TensorFlow backend, but Keras runs on {keras.backend.backend()!r}: "
+            'set KERAS_BACKEND="tensorflow" before Keras is imported.'
+        )
+
+
+def _image_shape(network):
+    shapes = [tuple(tensor.shape) for tensor in getattr(network, "inputs", None) or []]
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        came = f"inputs of shape {shapes}" if shapes else "a network without a fixed input (not built, or a subclass)"
+        raise ValueError(f"expected a network with one input (batch, height, width, channels), got {came}. Begin it with "
+                         "keras.Input((height, width, channels)), or wrap it: x = keras.Input(...); keras.Model(x, network(x)).")
+    return shapes[0][1:]
+
+
+def _n_outputs(network):
+    shapes = [tuple(tensor.shape) for tensor in network.outputs]
+    if len(shapes) != 1 or len(shapes[0]) != 2 or (shapes[0][1] or 0) < 2:
+        raise ValueError(f"expected a network with one output (batch, n_classes) of at least 2 classes, got outputs of "
+                         f"shape {shapes}.")
+    return shapes[0][1]
+
+
+def _find_logits(network):
+    """A function ``(x, training) -> logits`` on the network's own weights; a final softmax is left out."""
+    history = network.outputs[0]._keras_history
+    last = history.operation
+    before = last._inbound_nodes[history.node_index].input_tensors[0]
+    if isinstance(last, keras.Model) and getattr(last, "outputs", None):  # a network as the last layer of another
+        return _chain(keras.Model(network.inputs, before), _find_logits(last))
+    if isinstance(last, keras.layers.Softmax) or (isinstance(last, keras.layers.Activation) and _is_softmax(last)):
+        return _call(keras.Model(network.inputs, before))
+    if not _is_softmax(last):
+        # Built from its tensors, this is the same layers without the user's network object, so that it can be freed.
+        return _call(keras.Model(network.inputs, network.outputs[0]))
+    if not isinstance(last, keras.layers.Dense):
+        raise ValueError(f"the last layer, {last.name!r} ({type(last).__name__}), applies a softmax that cannot be taken off: "
+                         "build the network so that it ends in logits.")
+    return _chain(keras.Model(network.inputs, before), _linear(last))
+
+
+def _is_softmax(layer):
+    return getattr(layer, "activation", None) in (keras.activations.softmax, keras.activations.log_softmax)
+
+
+def _call(model):
+    return lambda x, training: keras.ops.cast(model(x, training=training), "float32")
+
+
+def _linear(dense):
+    def apply(features, training):
+        logits = keras.ops.matmul(features, dense.kernel)
+        return keras.ops.cast(logits if dense.bias is None else logits + dense.bias, "float32")
+
+    return apply
+
+
+def _chain(features, head):
+    return lambda x, training: head(features(x, training=training), training=training)
+
+
+def _warn_if_slow():
+    """Say so when TensorFlow was imported before SmartBox could turn oneDNN on."""
+    if "TF_ENABLE_ONEDNN_OPTS" in os.environ:
+        return
+    try:
+        from tensorflow.python.util._pywrap_util_port import IsMklEnabled
+
+        enabled = IsMklEnabled()
+    except ImportError:  # a private name: without it there is nothing to say
+        return
+    if not enabled:
+        warnings.warn(
+            "TensorFlow was imported before smartbox and runs without oneDNN, about three times slower here: import smartbox "
+            "first, or set TF_ENABLE_ONEDNN_OPTS=1 (or 0, which keeps it off without this warning).",
+            stacklevel=2,
+        )
+
+
+_warn_if_slow()

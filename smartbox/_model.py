@@ -1,0 +1,144 @@
+"""What an attack needs of a model, and a Pipeline seen as one model."""
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from smartbox._compat import FrozenEstimator
+
+
+class FaceModelMixin:
+    """The view that attacks have of a model: ``classes_``, ``image_shape_`` and three methods.
+
+    A class writes ``logits(X)``, ``value_and_gradient(X, y, objective)`` and ``vjp(X, cotangents)``; this adds what follows
+    from the logits. ``X`` is float32 images in [0, 1] throughout.
+    """
+
+    def predict(self, X):
+        """The label of largest logit for each image; the first of equals."""
+        return self.classes_[np.argmax(self.logits(X), axis=1)]
+
+    def label_index(self, y):
+        """Column of each label in the logits."""
+        return np.searchsorted(self.classes_, y)
+
+    def is_label(self, y):
+        """Boolean ``(n, n_classes)`` that marks each row's label."""
+        return self.label_index(y)[:, None] == np.arange(len(self.classes_))
+
+
+class DefendedModel(FaceModelMixin):
+    """A face model behind defences: one differentiable model, by the chain rule.
+
+    The forward pass keeps each defence's way back, the model gives the gradient by its own input, and the ways back run in
+    reverse. The network is neither copied nor compiled anew.
+
+    Parameters
+    ----------
+    defenses : list of (str, BaseDefense)
+        In the order that images pass them; each has ``vjp(X)``.
+    model : FaceModelMixin
+        The model behind them.
+    """
+
+    def __init__(self, defenses, model):
+        self.defenses = defenses
+        self.model = model
+        self.classes_ = model.classes_
+        self.image_shape_ = model.image_shape_
+
+    def logits(self, X):
+        """Logits of the defended images."""
+        for _, defense in self.defenses:
+            X = defense.transform(X)
+        return self.model.logits(X)
+
+    def value_and_gradient(self, X, y, objective="cross_entropy"):
+        """As the model's own, by the images before the defences."""
+        Z, pull_back = self._forward(X)
+        values, logits, gradient = self.model.value_and_gradient(Z, y, objective)
+        return values, logits, pull_back(gradient)
+
+    def vjp(self, X, cotangents):
+        """As the model's own, by the images before the defences."""
+        Z, pull_back = self._forward(X)
+        return pull_back(self.model.vjp(Z, cotangents))
+
+    def _forward(self, X):
+        backward = []
+        for _, defense in self.defenses:
+            X, pull_back = defense.vjp(X)
+            backward.append(pull_back)
+
+        def pull_all_back(gradient):
+            for pull_back in reversed(backward):
+                gradient = pull_back(gradient)
+            return gradient
+
+        return X, pull_all_back
+
+
+def as_face_model(pipeline_or_estimator):
+    """See a face model, or a Pipeline of defences that ends in one, as the one model that an attack meets.
+
+    Parameters
+    ----------
+    pipeline_or_estimator : object
+        A `FaceClassifier`, a FrozenEstimator around one, a fitted grid search over one, a Pipeline whose last step is one, or
+        anything with ``classes_``, ``image_shape_``, ``logits``, ``predict``, ``value_and_gradient`` and ``vjp``.
+
+    Returns
+    -------
+    model : object
+        With ``logits(X)``, ``predict(X)``, ``value_and_gradient(X, y, objective)`` and ``vjp(X, cotangents)``. Networks are
+        shared, never copied.
+
+    Raises
+    ------
+    ValueError
+        If there is no face model in it, it is not fitted, or a step before it has no gradient.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> import smartbox
+    >>> from smartbox.defenses import GaussianBlur
+    >>> model = smartbox.as_face_model(make_pipeline(GaussianBlur(), smartbox.load_sample_model()))
+    >>> len(model.classes_)
+    38
+    """
+    found = pipeline_or_estimator
+    if isinstance(found, FrozenEstimator):
+        return as_face_model(found.estimator)
+    if isinstance(found, Pipeline):
+        return _pipeline_model(found)
+    if hasattr(found, "best_estimator_"):
+        return as_face_model(found.best_estimator_)
+    missing = [name for name in ("logits", "predict", "value_and_gradient", "vjp") if not hasattr(found, name)]
+    if missing:
+        kind = type(found).__name__
+        cure = "wrap it: FaceClassifier.from_network(network)" if hasattr(found, "get_weights") else \
+            "pass a FaceClassifier, or a Pipeline that ends in one"
+        raise ValueError(f"expected a face model, got {kind}, which has no {', '.join(missing)}: {cure}.")
+    if not hasattr(found, "classes_"):
+        raise ValueError(f"this {type(found).__name__} is not fitted, so there is nothing to attack: call fit(X, y) first, or use "
+                         "FaceClassifier.from_network for a trained network.")
+    return found
+
+
+def _pipeline_model(pipeline):
+    steps = [(name, step) for name, step in pipeline.steps if step is not None and step != "passthrough"]
+    if not steps:
+        raise ValueError("expected a Pipeline that ends in a face model, got one without steps.")
+    name, last = steps[-1]
+    try:
+        model = as_face_model(last)
+    except ValueError as error:
+        raise ValueError(f"the Pipeline's last step, {name!r}, is no model to attack: {error}") from error
+    for name, step in steps[:-1]:
+        inner = step.estimator if isinstance(step, FrozenEstimator) else step
+        if not hasattr(inner, "vjp"):
+            raise ValueError(f"step {name!r} ({type(inner).__name__}) of the Pipeline has no gradient: give it a method vjp(X) that "
+                             "returns its output and a function for the way back; a subclass of BaseDefense has one (the "
+                             "identity unless it says otherwise).")
+    defenses = [(name, step.estimator if isinstance(step, FrozenEstimator) else step) for name, step in steps[:-1]]
+    return DefendedModel(defenses, model) if defenses else model

@@ -1,0 +1,94 @@
+"""Training of a Keras network: batches, learning rate, early stop, history. The step itself is the engine's."""
+
+import random
+from contextlib import contextmanager
+
+import numpy as np
+
+from smartbox._progress import progress_bar
+
+
+@contextmanager
+def seeded_layers(rng):
+    """Keras draws the seeds of initialisers and dropout from Python's generator: seed it, and put its state back after."""
+    state = random.getstate()
+    random.seed(int(rng.randint(2**31 - 1)))
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def make_optimizer(optimizer, learning_rate, n_steps):
+    """A fresh Keras optimiser. A name gets a short rise to ``learning_rate`` and a cosine decay, "sgd" also momentum 0.9."""
+    import keras
+
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        return type(optimizer).from_config(optimizer.get_config())
+    rise = n_steps // 20  # at full rate from the first step, deep networks may settle at chance
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 10, max(n_steps - rise, 1), warmup_target=learning_rate, warmup_steps=rise
+    )
+    if optimizer == "sgd":
+        return keras.optimizers.SGD(schedule, momentum=0.9)
+    fresh = keras.optimizers.get(optimizer)
+    return type(fresh).from_config({**fresh.get_config(), "learning_rate": schedule})
+
+
+def train(engine, network, X, index, weight, *, optimizer, epochs, batch_size, rng, validation=None, patience=None, verbose=0):
+    """Train ``network`` in place and return its history, a dict of lists with one entry an epoch.
+
+    Parameters
+    ----------
+    engine : NetworkEngine
+        Of ``network``.
+    X, index, weight : ndarray
+        Images, columns of their labels, weights.
+    validation : tuple of (X, index), optional
+        Measured after each epoch.
+    patience : int, optional
+        Stop after so many epochs without a lower validation loss, and go back to the best weights.
+    """
+    step = engine.train_step(optimizer)
+    names = ["loss", "accuracy"] + (["val_loss", "val_accuracy"] if validation else [])
+    history = {name: [] for name in names}
+    best_loss, best_weights, since = np.inf, None, 0
+    with progress_bar("Training", epochs, enabled=verbose) as advance:
+        for _ in range(epochs):
+            row = _epoch(step, X, index, weight, batch_size, rng)
+            if validation:
+                row += _evaluate(engine, *validation)
+            for name, value in zip(names, row, strict=True):
+                history[name].append(value)
+            advance(1, note=" ".join(f"{name} {value:.3f}" for name, value in zip(names, row, strict=True)))
+            if not np.isfinite(row[0]):
+                raise FloatingPointError("the training loss is not finite: lower learning_rate.")
+            if validation and patience is not None:
+                since += 1
+                if row[2] < best_loss:
+                    best_loss, best_weights, since = row[2], network.get_weights(), 0
+                if since >= patience:
+                    break
+    if best_weights is not None:
+        network.set_weights(best_weights)
+    return history
+
+
+def _epoch(step, X, index, weight, batch_size, rng):
+    order = rng.permutation(len(X))
+    total, hits = 0.0, 0.0
+    for start in range(0, len(X), batch_size):
+        rows = order[start : start + batch_size]
+        loss, correct = step(X[rows], index[rows], weight[rows])
+        total += float(loss) * len(rows)
+        hits += float(correct)
+    return [total / len(X), hits / len(X)]
+
+
+def _evaluate(engine, X, index):
+    from smartbox._objectives import cross_entropy
+
+    logits = engine.logits(X)
+    is_label = index[:, None] == np.arange(logits.shape[1])
+    losses, _ = cross_entropy(np, logits, is_label)
+    return [float(losses.mean()), float((logits.argmax(axis=1) == index).mean())]

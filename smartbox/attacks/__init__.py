@@ -1,0 +1,6 @@
+"""Attacks: transformers that make adversarial images against a face model."""
+
+from smartbox.attacks._fgsm import FGSM
+from smartbox.attacks._pgd import PGD
+
+__all__ = ["FGSM", "PGD"]

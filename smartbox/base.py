@@ -1,0 +1,311 @@
+"""The contracts of SmartBox: what an attack, a defence and a detector are. No algorithm."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin, clone
+from sklearn.utils import Bunch, check_random_state, gen_batches
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+
+from smartbox import _norms
+from smartbox._checks import check_images, check_labels
+from smartbox._compat import Interval
+from smartbox._progress import progress_bar
+from smartbox._streams import ImageStreams
+
+
+class ImageEstimator(BaseEstimator):
+    """An estimator whose ``X`` is images ``(n, height, width, channels)``, finite float32 in [0, 1]."""
+
+    def _check_images(self, X, *, reset=False):
+        """Check ``X``; with ``reset`` learn its shape, without it hold ``X`` to the shape that was learnt."""
+        X = check_images(X, image_shape=None if reset else getattr(self, "image_shape_", None))
+        if reset:
+            self.image_shape_ = X.shape[1:]
+            self.n_features_in_ = int(np.prod(self.image_shape_))
+        return X
+
+    def _check_two_classes(self, y, X):
+        """Return detection labels: 1 adversarial, 0 clean, both present."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None: 1 adversarial, 0 clean.")
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        if kind != "binary" or len(np.unique(y)) < 2:
+            if kind == "multiclass":
+                raise ValueError(f"Only binary classification is supported. The type of the target is {kind}: use 1 for "
+                                 "adversarial and 0 for clean.")
+            raise ValueError(f"the detector can't train when only one class is present: y holds {np.unique(y).tolist()}, expected "
+                             "both 0 (clean) and 1 (adversarial); make_detection_set(X, X_adv) gives such a set.")
+        return y
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = False
+        return tags
+
+
+class StatelessTransformer(TransformerMixin, ImageEstimator):
+    """A transformer with nothing to learn: ``fit`` checks its input, and ``transform`` works without it."""
+
+    def fit(self, X, y=None):
+        """Check the parameters and the images; nothing is learnt.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels)
+            Images in [0, 1].
+        y : ignored
+
+        Returns
+        -------
+        self : object
+        """
+        self._validate_params()
+        self._check_images(X, reset=True)
+        return self
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+class BaseDefense(StatelessTransformer):
+    """An input mitigation: images in, cleaned images of the same shape out.
+
+    A subclass writes ``_apply(X, draw)``; one with chance also ``_draw(X, rng)``, one with a gradient also
+    ``_pull_back(X, draw, gradient)``. Without the last, the backward pass takes the defence for the identity (BPDA [1]_).
+
+    References
+    ----------
+    .. [1] Athalye, Carlini, Wagner. "Obfuscated Gradients Give a False Sense of Security", ICML 2018, section 4.1.
+    """
+
+    def transform(self, X):
+        """Clean the images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels)
+            Images in [0, 1]. Never written to.
+
+        Returns
+        -------
+        X_clean : ndarray like X, float32 in [0, 1]
+        """
+        self._validate_params()
+        X = self._check_images(X)
+        return np.clip(self._apply(X, self._draw(X, self._rng())), 0, 1)
+
+    def vjp(self, X):
+        """Clean the images and keep the way back.
+
+        Returns
+        -------
+        X_clean : ndarray like X
+        pull_back : callable
+            Takes the gradient of a value by ``X_clean`` to that by ``X``.
+        """
+        self._validate_params()
+        X = self._check_images(X)
+        draw = self._draw(X, self._rng())
+        X_clean = np.clip(self._apply(X, draw), 0, 1)
+        return X_clean, lambda gradient: self._pull_back(X, draw, gradient)
+
+    def _rng(self):
+        return check_random_state(getattr(self, "random_state", None))
+
+    def _draw(self, X, rng):
+        return None
+
+    def _pull_back(self, X, draw, gradient):
+        return gradient
+
+
+class BaseAttack(StatelessTransformer):
+    """An attack: makes adversarial images against a model that it refers to and never copies.
+
+    A subclass writes ``_perturb(model, X, y, rng)``: one batch of checked images and labels in; adversarial images and a dict
+    of arrays ``n_iterations``, ``n_gradients``, ``n_zero_gradients`` (each ``(n,)``) out. ``rng`` holds one stream an image.
+    """
+
+    _parameter_constraints = {
+        "model": "no_validation",
+        "targeted": ["boolean"],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def generate(self, X, y=None, *, return_report=False):
+        """Make adversarial images, and keep a report in ``report_``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels)
+            Images in [0, 1]. Never written to.
+        y : array-like of shape (n,), optional
+            The labels to leave, or with ``targeted=True`` the labels to reach. None takes the model's own predictions, which
+            no targeted attack can use.
+        return_report : bool, default=False
+            Also return the report.
+
+        Returns
+        -------
+        X_adv : ndarray like X, float32 in [0, 1]
+        report : Bunch
+            Only with ``return_report=True``: per image ``success``, ``success_8bit`` (after rounding to k/255), ``l1``, ``l2``,
+            ``linf``, ``n_iterations``, ``n_gradients``, ``n_zero_gradients``, ``initially_wrong``, ``prediction_before`` and
+            ``prediction_after``. Success counts over all images, those wrong from the start included.
+
+        Raises
+        ------
+        ValueError
+            If the model is missing or unfitted, the images do not fit it, or a label was never seen.
+        """
+        X_adv, self.report_ = self._generate(X, y)
+        return (X_adv, self.report_) if return_report else X_adv
+
+    def transform(self, X):
+        """Make adversarial images against the model's own predictions; no label leaks in, no report is kept.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels)
+            Images in [0, 1].
+
+        Returns
+        -------
+        X_adv : ndarray like X, float32 in [0, 1]
+        """
+        return self._generate(X, None)[0]
+
+    def _generate(self, X, y):
+        self._validate_params()
+        model = self._face_model()
+        X = check_images(self._check_images(X), image_shape=model.image_shape_)
+        before = model.predict(X)
+        y = self._labels(y, before, model)
+        seed = check_random_state(self.random_state).randint(2**63, dtype=np.int64)
+        streams = ImageStreams.from_images(X, seed)
+        X_adv, parts = np.empty_like(X), []
+        with progress_bar(type(self).__name__, len(X), enabled=self.verbose) as advance:
+            for batch in gen_batches(len(X), self.batch_size):
+                images, counts = self._perturb(model, X[batch], y[batch], streams.take(batch))
+                X_adv[batch] = np.clip(images, 0, 1)
+                parts.append(counts)
+                advance(len(X[batch]))
+        counts = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return X_adv, self._report(model, X, X_adv, y, before, counts)
+
+    def _face_model(self):
+        from smartbox.face import as_face_model
+
+        if self.model is None:
+            raise ValueError(f"{type(self).__name__} has no model to attack: pass one, e.g. {type(self).__name__}(face). None is "
+                             "only for a meta-estimator, such as adversarial training, that supplies the model itself.")
+        return as_face_model(self.model)
+
+    def _labels(self, y, predicted, model):
+        if y is not None:
+            return check_labels(y, len(predicted), model.classes_)
+        if self.targeted:
+            raise ValueError("a targeted attack needs y, the label that each image shall reach, e.g. "
+                             "FaceProtocol().assign(y).targets: call generate(X, y).")
+        return predicted
+
+    def _reached(self, predicted, y):
+        """Whether each prediction is what the attacker wants."""
+        return predicted == y if self.targeted else predicted != y
+
+    def _report(self, model, X, X_adv, y, before, counts):
+        after = model.predict(X_adv)
+        rounded = model.predict(np.rint(X_adv * 255) / np.float32(255))
+        delta = (X_adv - X).reshape(len(X), -1)
+        return Bunch(
+            success=self._reached(after, y),
+            success_8bit=self._reached(rounded, y),
+            **{norm: _norms.size(delta, norm) for norm in _norms.NORMS},
+            **counts,
+            initially_wrong=self._reached(before, y),
+            prediction_before=before,
+            prediction_after=after,
+        )
+
+    def __sklearn_clone__(self):
+        """A clone attacks the very same model: copying or unfitting it would attack another."""
+        parameters = {name: value if name == "model" else clone(value, safe=False)
+                      for name, value in self.get_params(deep=False).items()}
+        return type(self)(**parameters)
+
+
+class BaseDetector(ClassifierMixin, ImageEstimator):
+    """A classifier of images, 1 adversarial and 0 clean, whose ``decision_function`` grows with suspicion.
+
+    A subclass writes ``_fit(X, y)`` and ``_score(X)``; ``predict`` compares the score with ``threshold_``.
+    """
+
+    def fit(self, X, y):
+        """Learn to tell attacked from clean images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels)
+            Images in [0, 1].
+        y : array-like of shape (n,)
+            1 adversarial, 0 clean. Any two labels will do: the larger one is taken for adversarial.
+
+        Returns
+        -------
+        self : object
+        """
+        self._validate_params()
+        X = self._check_images(X, reset=True)
+        y = self._check_two_classes(y, X)
+        self.classes_ = np.unique(y)
+        self._fit(X, (y == self.classes_[1]).astype(int))
+        self.threshold_ = 0.0
+        return self
+
+    def decision_function(self, X):
+        """Suspicion of each image, shape ``(n,)``: the larger, the more likely adversarial."""
+        check_is_fitted(self, "threshold_")
+        return self._score(self._check_images(X))
+
+    def predict(self, X):
+        """The label of each image: adversarial where its score exceeds ``threshold_``."""
+        suspicious = self.decision_function(X) > self.threshold_
+        return self.classes_[suspicious.astype(int)]
+
+    def calibrate(self, X_clean, *, fpr=0.05):
+        """Set ``threshold_`` so that clean images are flagged at a rate of at most ``fpr``.
+
+        Parameters
+        ----------
+        X_clean : array-like of shape (n, height, width, channels)
+            Clean images that the detector was not trained on, e.g. the validation set.
+        fpr : float, default=0.05
+            The false-positive rate: the threshold is the conformal quantile of the clean scores.
+
+        Returns
+        -------
+        self : object
+        """
+        from smartbox.metrics import conformal_threshold
+
+        self.threshold_ = conformal_threshold(self.decision_function(X_clean), fpr=fpr)
+        return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags

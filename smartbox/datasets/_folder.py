@@ -1,0 +1,349 @@
+"""Faces from a folder or zip with one sub-folder an identity."""
+
+import os
+import struct
+import warnings
+import zipfile
+import zlib
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from smartbox.datasets._images import (
+    ImageError,
+    check_image_shape,
+    decode_image,
+    image_extensions,
+    image_size,
+)
+
+_MAX_FILE = 2**28  # bytes of one file
+_MAX_UNPACKED = 2**31  # bytes of all members of a zip together
+_MAX_RATIO = 100  # of unpacked to packed size, where unpacking gives more than _HARMLESS bytes
+_HARMLESS = 2**26
+
+
+class Member(NamedTuple):
+    """A file of a source; `name` is relative to it and has forward slashes."""
+
+    name: str
+    size: int
+    stamp: int  # checksum in a zip, time of last change in a folder
+
+
+def open_source(path):
+    """Open a folder or a zip: a context manager with `members`, `folders`, `read(member)`, `label(member)`.
+
+    Hidden files and folders are left out. The directory of a zip is checked at once for members that lead
+    outside, for encryption and for bombs; nothing is ever unpacked to disk.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        return _FolderSource(path)
+    if not path.exists():
+        raise FileNotFoundError(f"expected a folder or a zip file at {path}, got nothing; check the path")
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a folder or a zip file, got a device or a pipe; check the path")
+    return _ZipSource(path)
+
+
+def _is_hidden(name):
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
+class _FolderSource:
+    def __init__(self, path):
+        self.path = path
+        self.members, self.folders = [], []
+        self._walk("", (os.path.realpath(path),))
+        self.members.sort()
+
+    def _walk(self, prefix, ancestors):
+        """List a folder and, following links, all below it; `ancestors` are the real paths leading there."""
+        with os.scandir(self.path / prefix) as entries:
+            visible = [entry for entry in entries if not _is_hidden(entry.name)]
+        for entry in visible:
+            name = prefix + entry.name
+            if not os.path.isdir(entry.path):  # unlike entry.is_dir(), puts up with a link to itself
+                about = os.stat(entry.path, follow_symlinks=os.path.isfile(entry.path))
+                self.members.append(Member(name, about.st_size, about.st_mtime_ns))
+                continue
+            real = os.path.realpath(entry.path)
+            if real in ancestors:
+                raise ValueError(f"{entry.path} links back to {real}, which contains it; remove the link")
+            self.folders.append(name)
+            self._walk(name + "/", (*ancestors, real))
+
+    def label(self, member):
+        return str(self.path / member.name)
+
+    def read(self, member):
+        path = self.path / member.name
+        if not path.is_file():  # a pipe would block for ever
+            raise ImageError(f"{path}: expected a regular file, got a broken link or a device")
+        try:
+            with open(path, "rb") as stream:
+                size = os.fstat(stream.fileno()).st_size
+                if size > _MAX_FILE:
+                    raise ImageError(f"{path}: expected at most {_MAX_FILE:,} bytes, got {size:,}; scale it down")
+                return stream.read(size)
+        except OSError as error:
+            raise ImageError(f"{path}: cannot be read ({error.strerror})") from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+
+class _ZipSource:
+    def __init__(self, path):
+        self.path = path
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+            raise ValueError(
+                f"{path}: expected a folder or a complete zip file, got neither ({error}); "
+                "check the path, or download or pack it again"
+            ) from error
+        try:
+            self._infos = self._checked()
+        except ValueError:
+            self._archive.close()
+            raise
+        self.members = sorted(
+            Member(name, info.file_size, info.CRC) for name, info in self._infos.items() if not info.is_dir()
+        )
+        parents = {str(parent) for name in self._infos for parent in PurePosixPath(name + "x").parents}
+        self.folders = sorted(parents - {"."})
+
+    def _checked(self):
+        """Visible members by name, once none of all the members is found to be harmful."""
+        infos = {}
+        for info in self._archive.infolist():
+            name = info.filename.replace("\\", "/")
+            if name.startswith("/") or ".." in name.split("/") or name[1:3] == ":/":
+                raise ValueError(
+                    f"{self.path}: expected members inside the archive, got {info.filename!r}, which leads "
+                    "outside; do not trust this file"
+                )
+            if info.flag_bits & 1:
+                raise ValueError(
+                    f"{self.path}: expected no password, got {name} encrypted; unpack it and give the folder"
+                )
+            if name in infos:
+                raise ValueError(f"{self.path}: expected each name once, got {name} twice; pack it again")
+            if not _is_hidden(name):
+                infos[name] = info
+        self._check_total(sum(info.file_size for info in self._archive.infolist()))
+        return infos
+
+    def _check_total(self, total):
+        packed = self.path.stat().st_size
+        if total > _MAX_UNPACKED or total > max(_HARMLESS, _MAX_RATIO * packed):
+            raise ValueError(
+                f"{self.path}: would unpack from {packed:,} to {total:,} bytes; expected at most "
+                f"{_MAX_UNPACKED:,} bytes and {_MAX_RATIO} times its size; if you trust it, unpack it "
+                "and give the folder"
+            )
+
+    def label(self, member):
+        return f"{member.name} in {self.path}"
+
+    def read(self, member):
+        """The bytes of a member: never more than the directory announces, which is limited."""
+        info = self._infos[member.name]
+        # Python inflates the other methods without a bound, whatever the size in the directory.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.file_size > _MAX_FILE:
+            raise ImageError(
+                f"{self.label(member)}: expected at most {_MAX_FILE:,} bytes, stored or deflated, got "
+                f"{info.file_size:,} with method {info.compress_type}; unpack the archive and give the folder"
+            )
+        try:
+            with self._archive.open(info) as stream:
+                content = stream.read(info.file_size + 1)
+        except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError) as error:
+            raise ImageError(f"{self.label(member)}: damaged in the archive ({error})") from error
+        if len(content) != info.file_size:
+            raise ImageError(f"{self.label(member)}: expected {info.file_size:,} bytes, got {len(content):,}")
+        return content
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._archive.close()
+
+
+def load_face_folder(
+    path: str | os.PathLike,
+    *,
+    image_shape: tuple[int, int] | None = None,
+    color: Literal["grey", "rgb"] = "grey",
+    on_error: Literal["raise", "skip"] = "raise",
+) -> Bunch:
+    """Load faces from a folder, or a zip of it, with one sub-folder an identity.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The folder or the zip. Any image format that Pillow decodes by itself is read; other files and hidden
+        ones are ignored. A single folder that wraps all the identities is looked through. Deeper folders
+        belong to the identity that they lie in.
+    image_shape : (int, int), default=None
+        Height and width, in pixels, that all images are brought to: by averaging areas where that shrinks
+        them, else bilinearly. None asks that all have one size already.
+    color : {"grey", "rgb"}, default="grey"
+        One channel, or three.
+    on_error : {"raise", "skip"}, default="raise"
+        Whether an image that cannot be read ends the loading or is left out with a warning.
+
+    Returns
+    -------
+    faces : Bunch
+        images : ndarray of shape (n_samples, height, width, 1 or 3), float32, in [0, 1]
+            Upright as their EXIF tags say; of animations the first frame; transparent parts on black.
+        data : ndarray of shape (n_samples, height * width * channels), float32
+            The same memory, one row an image.
+        target : ndarray of shape (n_samples,), int64
+            Index into `target_names`.
+        target_names : ndarray of shape (n_identities,), str
+            Names of the sub-folders, sorted.
+        filenames : ndarray of shape (n_samples,), str
+            Relative to `path`, with forward slashes; sorted within each identity.
+        DESCR : str
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at `path`.
+    ValueError
+        If a parameter is wrong, no identity has an image, sizes differ and `image_shape` is None, an image
+        cannot be read, links form a loop, or the zip is damaged, encrypted or a danger (a bomb, members that
+        lead outside).
+
+    Warns
+    -----
+    UserWarning
+        About identities without images, images outside of any identity, and those that "skip" leaves out.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from smartbox.datasets import load_face_folder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name, grey in [("ada", 51), ("bob", 255)]:
+    ...         Path(folder, name).mkdir()
+    ...         Image.new("L", (6, 8), grey).save(Path(folder, name, "1.png"))
+    ...     faces = load_face_folder(folder, image_shape=(4, 3))
+    >>> faces.images.shape, faces.target_names.tolist()
+    ((2, 4, 3, 1), ['ada', 'bob'])
+    """
+    if image_shape is not None:
+        image_shape = check_image_shape(image_shape)
+    if color not in ("grey", "rgb"):
+        raise ValueError(f"color must be 'grey' or 'rgb', got {color!r}")
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}")
+    with open_source(path) as source:
+        labelled, failures = _labelled_images(source), []
+        if image_shape is None:
+            labelled, image_shape = _common_shape(source, labelled, on_error, failures)
+        images, labelled = _decode_all(source, labelled, image_shape, color, on_error, failures)
+    _warn_failures(path, failures)
+    target_names, target = np.unique([identity for identity, _ in labelled], return_inverse=True)
+    return Bunch(
+        images=images,
+        data=images.reshape(len(images), -1),
+        target=target.astype(np.int64),
+        target_names=target_names,
+        filenames=np.array([member.name for _, member in labelled]),
+        DESCR=f"{len(images)} face images of {len(target_names)} identities from {path}.",
+    )
+
+
+def _labelled_images(source):
+    """(identity, member) of every image in an identity's folder, sorted."""
+    images = [m for m in source.members if PurePosixPath(m.name).suffix.lower() in image_extensions()]
+    inside = [m for m in images if "/" in m.name]
+    if not inside:
+        raise ValueError(
+            f"{source.path}: expected one sub-folder an identity with images in it, got "
+            f"{len(images)} images, none in a sub-folder; put each identity's images in its own"
+        )
+    level = 0
+    tops = {m.name.split("/")[0] for m in inside}
+    if len(tops) == 1 and all(m.name.count("/") > 1 for m in inside):
+        level = 1  # a folder that wraps all identities
+    labelled = sorted((m.name.split("/")[level], m) for m in inside)
+    prefix = "" if level == 0 else tops.pop() + "/"
+    folders = {name[len(prefix) :] for name in source.folders if name.startswith(prefix)}
+    empty = sorted({name for name in folders if "/" not in name} - {identity for identity, _ in labelled})
+    if empty:
+        _warn(f"{source.path}: {len(empty)} folders without images were left out: {_some(empty)}")
+    if len(images) > len(inside):
+        loose = [m.name for m in images if "/" not in m.name]
+        _warn(f"{source.path}: {len(loose)} images outside of any identity were left out: {_some(loose)}")
+    return labelled
+
+
+def _common_shape(source, labelled, on_error, failures):
+    """The readable ones of `labelled` and the size that they share, from their headers."""
+    shapes, readable = Counter(), []
+    for item in labelled:
+        with _tolerate(on_error, failures):
+            shapes[image_size(source.read(item[1]), source.label(item[1]))] += 1
+            readable.append(item)
+    if len(shapes) > 1:
+        listing = _some([f"{shape} ({n} images)" for shape, n in shapes.most_common()])
+        common = shapes.most_common(1)[0][0]
+        raise ValueError(
+            f"{source.path}: expected images of one size, got (height, width) = {listing}; "
+            f"pass image_shape, for example image_shape={common}"
+        )
+    return readable, next(iter(shapes), None)
+
+
+def _decode_all(source, labelled, image_shape, color, on_error, failures):
+    """Images (n, height, width, channels) and the part of `labelled` that they belong to."""
+    if labelled:
+        images = np.empty((len(labelled), *image_shape, 1 if color == "grey" else 3), dtype=np.float32)
+    kept = []
+    for item in labelled:
+        with _tolerate(on_error, failures):
+            content, name = source.read(item[1]), source.label(item[1])
+            images[len(kept)] = decode_image(content, name, image_shape=image_shape, color=color)
+            kept.append(item)
+    if not kept:
+        raise ValueError(f"{source.path}: expected at least one readable image, got none; {failures[0]}")
+    return images[: len(kept)], kept
+
+
+@contextmanager
+def _tolerate(on_error, failures):
+    try:
+        yield
+    except ImageError as error:
+        if on_error == "raise":
+            raise ValueError(f"{error}. Repair or remove it, or pass on_error='skip'") from error
+        failures.append(str(error))
+
+
+def _warn_failures(path, failures):
+    if failures:
+        _warn(f"{path}: {len(failures)} images could not be read and were left out: {_some(failures)}")
+
+
+def _some(names):
+    return ", ".join(map(str, names[:5])) + (", ..." if len(names) > 5 else "")
+
+
+def _warn(message):
+    warnings.warn(message, UserWarning, stacklevel=4)

@@ -1,0 +1,5 @@
+"""Detectors of adversarial images: classifiers, 1 adversarial and 0 clean."""
+
+from smartbox.detectors._pca import PCADetector
+
+__all__ = ["PCADetector"]

@@ -1,0 +1,68 @@
+"""Keras networks to train: builders ``(image_shape, n_classes) -> keras.Model`` that end in logits."""
+
+
+def paper_network(image_shape, n_classes):
+    """The face network of the SmartBox paper.
+
+    Two convolutions of 16 filters, pooling, one of 32, pooling, one of 32, pooling, then dense layers of 100 (with 50 %
+    dropout), 100 and 1024 units and the logits. The paper names no activation, padding or initial weights: ReLU, none ("valid")
+    and He's for ReLU are ours.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``; at least 24 x 24 pixels are left something to pool.
+    n_classes : int
+        Number of identities.
+
+    Returns
+    -------
+    network : keras.Model
+        Untrained; images ``(n, height, width, channels)`` in [0, 1] to logits ``(n, n_classes)``.
+
+    Raises
+    ------
+    ValueError
+        If the image is too small for three poolings.
+
+    References
+    ----------
+    .. [1] Goel, Singh, Agarwal, Vatsa, Singh. "SmartBox: Benchmarking Adversarial Detection and Mitigation Algorithms for
+       Face Recognition", BTAS 2018, section 3.
+
+    Examples
+    --------
+    >>> from smartbox.networks import paper_network
+    >>> paper_network((96, 84, 1), 38).count_params()
+    426030
+    """
+    import keras
+    from keras import layers
+
+    if min(image_shape[:2]) < 24:
+        raise ValueError(f"the paper's network needs images of at least 24 x 24 pixels, got {image_shape[0]} x "
+                         f"{image_shape[1]}: use larger images, or a network builder of your own.")
+    # With Glorot's initial weights the signal shrinks layer by layer, and SGD at times stays at chance for twenty epochs.
+    relu = {"activation": "relu", "kernel_initializer": "he_normal"}
+    return keras.Sequential(
+        [
+            keras.Input(image_shape, name="image"),
+            layers.Conv2D(16, 3, name="conv1", **relu),
+            layers.Conv2D(16, 3, name="conv2", **relu),
+            layers.MaxPooling2D(2, name="pool1"),
+            layers.Conv2D(32, 3, name="conv3", **relu),
+            layers.MaxPooling2D(2, name="pool2"),
+            layers.Conv2D(32, 3, name="conv4", **relu),
+            layers.MaxPooling2D(2, name="pool3"),
+            layers.Flatten(name="flatten"),
+            layers.Dense(100, name="dense1", **relu),
+            layers.Dropout(0.5, name="dropout"),
+            layers.Dense(100, name="dense2", **relu),
+            layers.Dense(1024, name="dense3", **relu),
+            layers.Dense(n_classes, name="logits"),
+        ],
+        name="paper",
+    )
+
+
+NETWORKS = {"paper": paper_network}

@@ -1,0 +1,102 @@
+"""Stand-ins: models with known answers, and estimators that read tables so that scikit-learn can check them."""
+
+import numpy as np
+from scipy.special import expit
+from sklearn.utils.validation import validate_data
+
+from smartbox import FaceClassifier
+from smartbox._model import FaceModelMixin
+from smartbox._objectives import OBJECTIVES
+
+
+class NumpyModel(FaceModelMixin):
+    """Logits linear in the pixels, for images of any size: class ``k`` weighs them by a wave of frequency ``k + 1``."""
+
+    image_shape_ = (None, None, None)
+
+    def __init__(self, n_classes=3):
+        self.classes_ = np.arange(n_classes)
+
+    def _weights(self, X):
+        d = int(np.prod(X.shape[1:]))
+        place = np.arange(d) / d
+        return np.sin(2 * np.pi * (self.classes_[:, None] + 1) * place + 1 + self.classes_[:, None]).astype(np.float32)
+
+    def logits(self, X):
+        return X.reshape(len(X), -1) @ self._weights(X).T
+
+    def value_and_gradient(self, X, y, objective="cross_entropy"):
+        logits = self.logits(X)
+        values, cotangents = OBJECTIVES[objective](np, logits, self.is_label(y))
+        return values, logits, self.vjp(X, cotangents)
+
+    def vjp(self, X, cotangents):
+        return (cotangents @ self._weights(X)).astype(np.float32).reshape(X.shape)
+
+
+def affine_face(weights, bias, image_shape):
+    """A FaceClassifier whose logits are exactly ``weights @ pixels + bias``."""
+    import keras
+
+    network = keras.Sequential([keras.Input(image_shape), keras.layers.Flatten(), keras.layers.Dense(len(bias))])
+    network.set_weights([np.asarray(weights, np.float32).T, np.asarray(bias, np.float32)])
+    return FaceClassifier.from_network(network)
+
+
+def random_affine(seed, n_classes, image_shape, scale=1.0):
+    """Weights and bias of an affine model, and images in the middle of the box with their predicted labels."""
+    rng = np.random.default_rng(seed)
+    d = int(np.prod(image_shape))
+    weights = rng.normal(size=(n_classes, d)) * scale
+    X = rng.uniform(0.45, 0.55, size=(20, *image_shape)).astype(np.float32)
+    bias = -weights.mean(axis=1) * d * 0.5
+    return weights, bias, X
+
+
+def small_network(image_shape=(16, 12, 1), n_classes=5, seed=0):
+    """An untrained convolutional network with fixed weights."""
+    import keras
+    from keras import layers
+
+    network = keras.Sequential(
+        [
+            keras.Input(image_shape),
+            layers.Conv2D(4, 3, activation="relu", name="conv1"),
+            layers.MaxPooling2D(2, name="pool1"),
+            layers.Conv2D(6, 3, activation="relu", name="conv2"),
+            layers.Flatten(name="flatten"),
+            layers.Dense(16, activation="relu", name="dense1"),
+            layers.Dense(n_classes, name="logits"),
+        ]
+    )
+    rng = np.random.default_rng(seed)
+    network.set_weights([rng.normal(scale=1.5 / np.sqrt(np.prod(w.shape[:-1]) or 1), size=w.shape) for w in network.get_weights()])
+    return network
+
+
+def tabular(cls):
+    """A subclass of an image estimator that reads a table as images of one row, squashed into [0, 1]."""
+
+    class Tabular(cls):
+        def _check_images(self, X, *, reset=False):
+            X = validate_data(self, X, reset=reset, dtype=np.float32)
+            images = expit(X)[:, None, :, None]
+            if reset:
+                self.image_shape_ = images.shape[1:]
+            return images
+
+        def __sklearn_tags__(self):
+            tags = super().__sklearn_tags__()
+            tags.input_tags.two_d_array = True
+            return tags
+
+    if not hasattr(cls, "predict"):
+
+        def transform(self, X):
+            images = super(Tabular, self).transform(X)
+            return images.reshape(len(images), -1)
+
+        Tabular.transform = transform
+    Tabular.__name__ = Tabular.__qualname__ = f"Tabular{cls.__name__}"
+    globals()[Tabular.__name__] = Tabular  # where pickle looks for it
+    return Tabular

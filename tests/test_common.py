@@ -1,0 +1,113 @@
+"""Every exported class through the common checks: scikit-learn's own on tables, SmartBox's on images."""
+
+import inspect
+
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import smartbox.attacks
+import smartbox.defenses
+import smartbox.detectors
+from smartbox import FaceClassifier
+from smartbox.estimator_checks import check_image_estimator, example_images, parametrize_with_image_checks
+from tests.doubles import NumpyModel, small_network, tabular
+
+CLASSES = [
+    getattr(package, name)
+    for package in (smartbox.attacks, smartbox.defenses, smartbox.detectors)
+    for name in package.__all__
+    if inspect.isclass(getattr(package, name))
+]
+# What a class needs beyond its model for a check to be quick or to fit a dozen images.
+PARAMETERS = {
+    "FGSM": [{"eps": 0.2}, {"norm": "l2", "eps": 2.0}, {"norm": "l1", "eps": "40", "targeted": True}],
+    "PGD": [
+        {"max_iter": 5, "eps": "0.1"},
+        {"max_iter": 5, "norm": "l2", "eps": 1.0, "early_stop": False},
+        {"max_iter": 5, "norm": "l1", "eps": 10.0, "n_restarts": 2, "batch_size": 5},
+        {"max_iter": 20, "eps": "32/255", "targeted": True},
+    ],
+    "PCADetector": [{"n_components": 3}, {"n_components": 0.9, "components": "trailing", "whiten": True, "magnitude": True}],
+}
+# scikit-learn's checks that a class may fail, each with its reason.
+EXCUSES = {
+    "FaceClassifier": {
+        "check_sample_weight_equivalence_on_dense_data": "training draws mini-batches, so that weight 0 is not absence",
+        "check_sample_weight_equivalence_on_sparse_data": "images are never sparse",
+    },
+    "PGD": {"check_transformer_n_iter": "fit iterates nothing; an attack's iterations are report_.n_iterations"},
+}
+
+
+def instances(cls, model):
+    needs_model = "model" in inspect.signature(cls).parameters
+    for parameters in PARAMETERS.get(cls.__name__, [{}]):
+        yield cls(model, **parameters) if needs_model else cls(**parameters)
+
+
+def on_tables():
+    for cls in CLASSES:
+        yield from instances(tabular(cls), NumpyModel())
+
+
+def on_images():
+    face = FaceClassifier.from_network(small_network())
+    for cls in CLASSES:
+        yield from instances(cls, face)
+
+
+def excuses(estimator):
+    return EXCUSES.get(type(estimator).__name__.removeprefix("Tabular"), {})
+
+
+@parametrize_with_checks(list(on_tables()), expected_failed_checks=excuses)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_image_checks(list(on_images()))
+def test_image_checks(estimator, check):
+    check()
+
+
+def two_layers(image_shape, n_classes):
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input(image_shape),
+            keras.layers.Flatten(),
+            keras.layers.Dense(32, activation="relu"),
+            keras.layers.Dense(n_classes),
+        ]
+    )
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [tabular(FaceClassifier)(two_layers, epochs=40, learning_rate=0.1, random_state=0)], expected_failed_checks=excuses
+)
+def test_scikit_learn_checks_of_face_classifier(estimator, check):
+    check(estimator)
+
+
+def test_every_class_is_documented():
+    for cls in [*CLASSES, FaceClassifier]:
+        for section in ("Parameters\n", "Examples\n", "References\n"):
+            assert section in cls.__doc__, f"{cls.__name__} has no section {section.strip()}"
+
+
+class _Broken(smartbox.defenses.GaussianBlur):
+    def _apply(self, X, draw):
+        return X * np.float32(1.5)
+
+
+def test_image_checks_find_a_wrong_gradient():
+    with pytest.raises(AssertionError):
+        check_image_estimator(_Broken())
+
+
+def test_example_images_touch_the_walls():
+    X = example_images()
+    assert (X == 0).any() and (X == 1).any() and X.dtype == np.float32
