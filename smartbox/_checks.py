@@ -94,19 +94,30 @@ def check_labels(y, n_images, classes, *, name="y"):
         y = y[:, 0]
     if y.shape != (n_images,):
         raise ValueError(f"expected {name} of shape ({n_images},), one label an image, got shape {y.shape}.")
-    unseen = ~np.isin(y, classes)
+    unseen = ~_is_among(y, classes)
     if unseen.any():
-        shown = ", ".join(repr(label) for label in np.unique(y[unseen])[:5].tolist())
+        shown = ", ".join(repr(label) for label in list(dict.fromkeys(y[unseen].tolist()))[:5])
+        first, last = classes[[0, -1]].tolist()
         raise ValueError(f"{name} holds labels that the model was not trained on: {shown} (first at {name}[{np.argmax(unseen)}]). "
-                         f"It knows {len(classes)} classes, {classes[0]!r} to {classes[-1]!r}: pass labels of those.")
+                         f"It knows {len(classes)} classes, {first!r} to {last!r}: pass labels of those.")
     return y
+
+
+def _is_among(y, classes):
+    """As numpy.isin, but text never equals a number, and labels of mixed types compare."""
+    if (y.dtype.kind in "US") != (classes.dtype.kind in "US") and "O" not in (y.dtype.kind, classes.dtype.kind):
+        return np.zeros(len(y), dtype=bool)
+    if y.dtype.kind != "O":
+        return np.isin(y, classes)
+    known = set(classes.tolist())
+    return np.array([label in known for label in y.tolist()], dtype=bool)
 
 
 def as_number(value, name):
     """A float from a number or a fraction in text: ``0.03``, ``"8/255"``."""
     try:
         number = float(Fraction(value)) if isinstance(value, str) else float(value)
-    except (ValueError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise ValueError(f"expected {name} as a number or a fraction such as '8/255', got {value!r}.") from error
     if not np.isfinite(number) or number < 0:
         raise ValueError(f"expected {name} to be finite and not negative, got {value!r}.")

@@ -7,6 +7,7 @@ from sklearn.utils.validation import validate_data
 from smartbox import FaceClassifier
 from smartbox._model import FaceModelMixin
 from smartbox._objectives import OBJECTIVES
+from smartbox.estimator_checks import example_images
 
 
 class NumpyModel(FaceModelMixin):
@@ -54,7 +55,7 @@ def random_affine(seed, n_classes, image_shape, scale=1.0):
 
 
 def small_network(image_shape=(16, 12, 1), n_classes=5, seed=0):
-    """An untrained convolutional network with fixed weights."""
+    """A convolutional network of fixed random weights, whose classes share the example images out."""
     import keras
     from keras import layers
 
@@ -70,7 +71,11 @@ def small_network(image_shape=(16, 12, 1), n_classes=5, seed=0):
         ]
     )
     rng = np.random.default_rng(seed)
-    network.set_weights([rng.normal(scale=1.5 / np.sqrt(np.prod(w.shape[:-1]) or 1), size=w.shape) for w in network.get_weights()])
+    weights = [rng.normal(scale=1.5 / np.sqrt(np.prod(w.shape[:-1])), size=w.shape) for w in network.get_weights()]
+    network.set_weights(weights)
+    logits = network(example_images(image_shape, n=200, seed=1)).numpy()
+    spread = logits.std(axis=0)
+    network.set_weights([*weights[:-2], weights[-2] / spread, (weights[-1] - logits.mean(axis=0)) / spread])
     return network
 
 

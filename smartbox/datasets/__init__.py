@@ -1,9 +1,10 @@
 """Faces to work with: loaders that return a Bunch, and a renderer of synthetic faces."""
 
 from smartbox.datasets._detection import make_detection_set
+from smartbox.datasets._fetch import fetch_extended_yale_b
 from smartbox.datasets._folder import load_face_folder
 from smartbox.datasets._synthetic import make_faces
-from smartbox.datasets._yale import fetch_extended_yale_b, load_extended_yale_b
+from smartbox.datasets._yale import load_extended_yale_b
 
 __all__ = [
     "fetch_extended_yale_b",

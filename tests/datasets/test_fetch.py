@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from smartbox.datasets import _yale as module
+from smartbox.datasets import _fetch as module
 from smartbox.datasets import fetch_extended_yale_b
 
 N_GOOD = 2414

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smartbox.datasets import _folder as module
 from smartbox.datasets import _images, load_face_folder
+from smartbox.datasets import _source as module
 
 RAMP = np.arange(48, dtype=np.uint8).reshape(8, 6) * 5
 
@@ -65,7 +65,7 @@ class TestContents:
 
     def test_other_files_are_ignored(self, root, recwarn):
         fill(root, "ada/1.png", "ada/.hidden.png", ".cache/x.png", "__MACOSX/ada/._1.png")
-        for name in ("Thumbs.db", ".DS_Store", "read.me", "ada/notes.txt", "ada/1.png.bad", "ada/no_extension"):
+        for name in ("Thumbs.db", ".DS_Store", "read.me", "ada/notes.txt", "ada/1.png.bad", "ada/no_suffix"):
             (root / name).write_bytes(b"text")
         faces = load_face_folder(root)
         assert faces.filenames.tolist() == ["ada/1.png"]
@@ -292,7 +292,7 @@ class TestBadFolders:
         with pytest.raises(ValueError, match=r"again links back to .*remove the link"):
             load_face_folder(root)
 
-    @pytest.mark.parametrize("image_shape", [96, (96, 84, 1), (96.0, 84), (True, 84), (0, 84), (10**5, 10**5)])
+    @pytest.mark.parametrize("image_shape", [96, (96, 84, 1), (96.0, 84), (True, 84), (0, 84), (10**5, 999)])
     def test_image_shape(self, tmp_path, image_shape):
         with pytest.raises(ValueError, match="image_shape must be two positive ints"):
             load_face_folder(tmp_path / "nowhere", image_shape=image_shape)

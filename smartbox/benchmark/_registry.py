@@ -1,0 +1,77 @@
+"""Attacks, defences and detectors by name, for the command line and for `Benchmark`."""
+
+import difflib
+import inspect
+import re
+
+from sklearn.utils import Bunch
+
+KINDS = {"attack": "attacks", "defense": "defenses", "detector": "detectors"}
+
+
+def available(kind):
+    """Exported classes of a kind (``attack``, ``defense``, ``detector``), by command-line name."""
+    package = __import__(f"smartbox.{KINDS[kind]}", fromlist=["*"])
+    classes = [getattr(package, name) for name in package.__all__]
+    return {command_name(cls): cls for cls in classes if inspect.isclass(cls)}
+
+
+def command_name(cls):
+    """``GaussianBlur`` is called ``gaussian_blur``, ``FGSM`` ``fgsm``, ``PCADetector`` ``pca``."""
+    name = cls.__name__.removesuffix("Detector")
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def find(kind, name):
+    """``(command name, class)``; case and underscores do not matter."""
+    classes = available(kind)
+    plain = {known.replace("_", ""): known for known in classes}
+    asked = name.lower().replace("_", "").replace("-", "")
+    known = plain.get(asked) or plain.get(asked.removesuffix("detector"))
+    if known is None:
+        raise ValueError(f"there is no {kind} {name!r}{nearest(name, classes)} Known: {', '.join(classes)}.")
+    return known, classes[known]
+
+
+def make(kind, name, parameters, **more):
+    """An instance, with ``parameters`` checked against those that its class has."""
+    _, cls = find(kind, name)
+    known = [parameter for parameter in inspect.signature(cls).parameters if parameter != "model"]
+    for parameter in parameters:
+        if parameter not in known:
+            raise ValueError(f"{kind} {name!r} has no parameter {parameter!r}{nearest(parameter, known)} "
+                             f"It has: {', '.join(known) or 'none'}.")
+    estimator = cls(**more, **parameters)
+    estimator._validate_params()
+    return estimator
+
+
+def nearest(word, known):
+    """`` (did you mean 'x'?).`` or a full stop."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)." if close else "."
+
+
+def check_parameters(parameters, chosen):
+    """Split ``{"attack.fgsm.eps": 0.03}`` into ``{("attack", "fgsm"): {"eps": 0.03}}``; each must meet what was chosen.
+
+    ``chosen`` maps each kind to the command names in use; ``network`` has no name, ``network.epochs``.
+    """
+    split = Bunch(network={})
+    for kind, names in chosen.items():
+        split.update({(kind, name): {} for name in names})
+    for key, value in parameters.items():
+        kind, *rest = key.split(".")
+        if kind == "network" and len(rest) == 1:
+            split["network"][rest[0]] = value
+            continue
+        if kind not in chosen or len(rest) != 2:
+            kinds = [f"{name}.NAME.PARAMETER" for name in chosen]
+            raise ValueError(f"cannot set {key!r}{nearest(kind, [*chosen, 'network'])} Expected one of "
+                             f"{', '.join(kinds)} or network.PARAMETER.")
+        name, _ = find(kind, rest[0])
+        if name not in chosen[kind]:
+            raise ValueError(f"cannot set {key!r}: the {kind} {name!r} is not part of this run, which has "
+                             f"{', '.join(chosen[kind]) or 'none'}.")
+        split[kind, name][rest[1]] = value
+    return split
