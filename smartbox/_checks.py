@@ -89,7 +89,7 @@ def _check_values(X, name):
 
 def check_labels(y, n_images, classes, *, name="y"):
     """Return ``y`` as an array of ``n_images`` labels, each among ``classes``."""
-    y = np.asarray(y)
+    y, classes = np.asarray(y), np.asarray(classes)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.shape != (n_images,):
@@ -105,12 +105,11 @@ def check_labels(y, n_images, classes, *, name="y"):
 
 def _is_among(y, classes):
     """As numpy.isin, but text never equals a number, and labels of mixed types compare."""
-    if (y.dtype.kind in "US") != (classes.dtype.kind in "US") and "O" not in (y.dtype.kind, classes.dtype.kind):
-        return np.zeros(len(y), dtype=bool)
-    if y.dtype.kind != "O":
-        return np.isin(y, classes)
-    known = set(classes.tolist())
-    return np.array([label in known for label in y.tolist()], dtype=bool)
+    kinds = {y.dtype.kind, classes.dtype.kind}
+    if "O" in kinds:
+        known = set(classes.tolist())
+        return np.array([label in known for label in y.tolist()], dtype=bool)
+    return np.zeros(len(y), dtype=bool) if len(kinds) > 1 and kinds & set("US") else np.isin(y, classes)
 
 
 def as_number(value, name):

@@ -169,7 +169,7 @@ class NetworkEngine:
         for name in layers:
             if name not in outputs:
                 raise ValueError(f"the network has no layer {name!r}; its layers are {', '.join(outputs)}.")
-        part = keras.Model(network.inputs, [outputs[name] for name in layers])
+        part = keras.Model(network.inputs[0], [outputs[name] for name in layers])
 
         @tf.function(input_signature=self._signature()[:1], autograph=False)
         def run(x):
@@ -216,7 +216,7 @@ def _n_outputs(network):
 
 def _layer_outputs(network):
     """Output of each layer by its name, first layer first, as this network uses it: another one may use the layer too."""
-    graph = keras.Model(network.inputs, network.outputs)  # a Sequential as a graph
+    graph = keras.Model(network.inputs[0], network.outputs)  # a Sequential as a graph
     by_depth = sorted(graph._nodes_by_depth.items(), reverse=True)
     return {node.operation.name: node.output_tensors[0] for _, nodes in by_depth for node in nodes}
 
@@ -227,7 +227,7 @@ def _find_logits(network, output=0):
     last, node, which = tensor._keras_history
     before = last._inbound_nodes[node].input_tensors
     if len(before) == 1:
-        features = keras.Model(network.inputs, before[0])
+        features = keras.Model(network.inputs[0], before[0])
         if _is_softmax(last):
             return _call(features)
         if type(last) is keras.layers.Dense and last.activation in _SOFTMAX:
@@ -235,7 +235,7 @@ def _find_logits(network, output=0):
         if isinstance(last, keras.Model) and getattr(last, "outputs", None):  # a network as the last layer of another
             return _chain(features, _find_logits(last, which))
     # Built from its tensors, this is the same layers without the user's network object, so that it can be freed.
-    return _call(keras.Model(network.inputs, tensor))
+    return _call(keras.Model(network.inputs[0], tensor))
 
 
 _SOFTMAX = (keras.activations.softmax, keras.activations.log_softmax, keras.ops.softmax, keras.ops.log_softmax, tf.nn.softmax)

@@ -22,20 +22,41 @@ class PackedNetwork:
         return unpack(self.config, self.weights)
 
 
+class PackedOptimizer:
+    """Stands for the settings of a Keras optimiser inside a pickle; training begins from them, never from its state."""
+
+    def __init__(self, optimizer):
+        import keras
+
+        self.config = _as_text(keras.saving.serialize_keras_object(optimizer))
+
+    def unpack(self):
+        """A new optimiser of the same settings."""
+        import keras
+
+        return keras.saving.deserialize_keras_object(json.loads(self.config), safe_mode=False)
+
+
 def is_network(value):
     """Whether ``value`` is a keras.Model, without importing Keras to find out."""
+    return _is_keras(value, lambda keras: keras.Model)
+
+
+def _is_keras(value, kind):
     keras = sys.modules.get("keras")
-    return keras is not None and hasattr(keras, "Model") and isinstance(value, keras.Model)
+    return keras is not None and hasattr(keras, "Model") and isinstance(value, kind(keras))
 
 
 def pack_state(state):
-    """A copy of an estimator's ``__dict__`` with each network packed, the same one once."""
+    """A copy of an estimator's ``__dict__`` with each network packed, the same one once, and optimisers packed."""
     seen = {}
 
     def replace(value):
-        if not is_network(value):
-            return value
-        return seen.setdefault(id(value), PackedNetwork(value))
+        if is_network(value):
+            if id(value) not in seen:
+                seen[id(value)] = PackedNetwork(value)
+            return seen[id(value)]
+        return PackedOptimizer(value) if _is_keras(value, lambda keras: keras.optimizers.Optimizer) else value
 
     return {name: replace(value) for name, value in state.items()}
 
@@ -45,7 +66,7 @@ def unpack_state(state):
     seen = {}
 
     def replace(value):
-        if not isinstance(value, PackedNetwork):
+        if not isinstance(value, (PackedNetwork, PackedOptimizer)):
             return value
         if id(value) not in seen:
             seen[id(value)] = value.unpack()
@@ -55,22 +76,42 @@ def unpack_state(state):
 
 
 def pack(network):
-    """``(configuration as sorted JSON, list of weight arrays)``; the optimiser is left out."""
+    """``(configuration as sorted JSON, list of weight arrays)``; optimisers and losses are left out."""
     import keras
 
     config = keras.saving.serialize_keras_object(network)
-    config.pop("compile_config", None)
-    return json.dumps(config, sort_keys=True), [np.asarray(weight) for weight in network.get_weights()]
+    return _as_text(_without_compilation(config)), [np.asarray(weight) for weight in network.get_weights()]
+
+
+def _as_text(config):
+    return json.dumps(config, sort_keys=True)
+
+
+def _without_compilation(config):
+    if isinstance(config, dict):
+        return {name: _without_compilation(value) for name, value in config.items() if name != "compile_config"}
+    return [_without_compilation(value) for value in config] if isinstance(config, list) else config
 
 
 def unpack(config, weights, *, trusted=True):
-    """Rebuild a network. With ``trusted=False``, a configuration that could run code is refused."""
+    """Rebuild a network. With ``trusted=False``, a configuration that could run code is refused.
+
+    Raises
+    ------
+    ValueError
+        If the configuration is unsafe or makes no network, or the weights do not fit it.
+    """
     import keras
 
-    config = json.loads(config)
-    if not trusted:
-        refuse_code(config)
-    network = keras.saving.deserialize_keras_object(config, safe_mode=not trusted)
+    try:
+        config = json.loads(config)
+        if not trusted:
+            refuse_code(config)
+        network = keras.saving.deserialize_keras_object(config, safe_mode=not trusted)
+    except Exception as error:  # a damaged configuration makes Keras raise anything
+        raise ValueError(f"cannot rebuild the network from its configuration: {error}") from error
+    if not is_network(network):
+        raise ValueError(f"the configuration is that of a {type(network).__name__}, not of a keras.Model.")
     expected = [tuple(weight.shape) for weight in network.weights]
     came = [np.shape(weight) for weight in weights]
     if expected != came:
@@ -80,8 +121,9 @@ def unpack(config, weights, *, trusted=True):
 
 
 _STOCK_MODULES = re.compile(
-    r"keras(\.(layers|initializers|regularizers|constraints|activations|dtype_policies|models))?$"
-    r"|keras\.src\.(layers|models|ops|dtype_policies)\b"
+    r"keras(\.(layers|initializers|regularizers|constraints|activations|dtype_policies|models|random"
+    r"|optimizers(\.schedules)?|losses|metrics))?$"
+    r"|keras\.src\.(layers|models|ops|dtype_policies)(\.\w+)*$"
 )
 # Stock classes that run, load or fetch something of their configuration's choice.
 _UNSAFE_CLASSES = {
@@ -92,17 +134,20 @@ _UNSAFE_CLASSES = {
 
 def refuse_code(config):
     """Raise unless every object that a Keras configuration names is one of Keras' own stock classes, and a harmless one."""
-    if isinstance(config, list):
-        for value in config:
-            refuse_code(value)
-    if not isinstance(config, dict):
-        return
-    name, module, registered = config.get("class_name"), config.get("module"), config.get("registered_name")
+    todo = [config]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            _refuse_class(value.get("class_name"), value.get("module"), value.get("registered_name"))
+            todo.extend(value.values())
+        elif isinstance(value, list):
+            todo.extend(value)
+
+
+def _refuse_class(name, module, registered):
     stock = module is None or _STOCK_MODULES.match(str(module))
-    if name is not None and (not stock or name in _UNSAFE_CLASSES or registered not in (None, name)):
+    if name is not None and (not stock or str(name) in _UNSAFE_CLASSES or registered not in (None, name)):
         raise ValueError(
             f"the network's configuration names {module}.{name}, which can run code or read files: expected Keras' own layers "
             "only. If you trust its author, load it with Keras yourself and use FaceClassifier.from_network(model)."
         )
-    for value in config.values():
-        refuse_code(value)

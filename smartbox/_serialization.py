@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,11 @@ import numpy as np
 from smartbox._packing import pack, refuse_code, unpack
 
 _FORMAT = "smartbox-face-1"
+
+
+# Weights are noise, which no compression shrinks much; an archive that claims more was made to fill the memory.
+_LARGEST_EXPANSION = 50
+_ALWAYS_ALLOWED = 64 * 2**20  # bytes, for small archives of constants
 
 
 def save_face(face, path, *, dtype=None):
@@ -26,7 +32,7 @@ def save_face(face, path, *, dtype=None):
         "history": getattr(face, "history_", None),
     }
     try:
-        text = json.dumps(header)
+        text = json.dumps(header, default=_plain_number)
     except TypeError as error:
         raise ValueError(f"cannot save this classifier: {error}. Labels must be text or numbers.") from error
     arrays = {f"weight{i:04d}": weight if dtype is None else weight.astype(dtype) for i, weight in enumerate(weights)}
@@ -34,61 +40,92 @@ def save_face(face, path, *, dtype=None):
         np.savez_compressed(file, header=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
 
 
+def _plain_number(value):
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} {value!r} is neither text nor a number")
+
+
 def load_face(path):
     """The inverse of `save_face`. Raises ValueError on anything else, and on a configuration that could run code."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file at {path}: expected one that FaceClassifier.save wrote.")
+    path = _existing(path, "one that FaceClassifier.save wrote")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            header = json.loads(file["header"].tobytes())
-            names = sorted(name for name in file.files if name.startswith("weight"))
-            weights = [file[name].astype(np.float32) if file[name].dtype == np.float16 else file[name] for name in names]
-        if header.get("format") != _FORMAT:
-            raise ValueError(f"its format is {header.get('format')!r}, not {_FORMAT!r}")
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        header, weights = _read_arrays(path)
+    except Exception as error:  # a damaged archive raises anything
         raise ValueError(f"{path} is not a face classifier that this version of SmartBox saved ({error}): expected a whole file "
                          "written by FaceClassifier.save. For a .keras file use FaceClassifier.from_network.") from error
     return header, unpack(header["network"], weights, trusted=False)
+
+
+def _read_arrays(path):
+    with open(path, "rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as file:
+        _refuse_bomb(path, file.zip)
+        header = json.loads(file["header"].tobytes())
+        weights = [file[f"weight{i:04d}"] for i in range(len(file.files) - 1)]
+    if header["format"] != _FORMAT:
+        raise ValueError(f"its format is {header['format']!r}, not {_FORMAT!r}")
+    missing = {"network", "parameters", "classes", "history"} - set(header)
+    if missing:
+        raise ValueError(f"its header lacks {', '.join(sorted(missing))}")
+    odd = [weight.dtype for weight in weights if weight.dtype.kind not in "fiub"]
+    if odd:
+        raise ValueError(f"its weights are no numbers but {odd[0]}")
+    return header, [weight.astype(np.float32) if weight.dtype == np.float16 else weight for weight in weights]
 
 
 def load_keras_file(path):
     """Load a ``.keras`` archive that holds stock layers only."""
     import keras
 
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file at {path}: expected a trained network, a .keras file.")
+    path = _existing(path, "a trained network, a .keras file")
+    if path.suffix != ".keras":  # by its name Keras may read the same bytes in another format, past these checks
+        raise ValueError(f"expected a file whose name ends in .keras, got {path.name}: save the network again with "
+                         "model.save('name.keras').")
     try:
         with zipfile.ZipFile(path) as archive:
+            _refuse_bomb(path, archive)
             config = json.loads(archive.read("config.json"))
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        config.pop("compile_config", None)
+    except Exception as error:  # a damaged archive raises anything
         raise ValueError(f"{path} is not a .keras archive ({error}): expected what keras.Model.save('name.keras') writes.") from error
-    config.pop("compile_config", None)
     refuse_code(config)
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    try:
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        raise ValueError(f"Keras cannot load {path}: {error}") from error
+    if not isinstance(network, keras.Model):
+        raise ValueError(f"{path} holds a {type(network).__name__}, expected a keras.Model.")
+    return network
 
 
-class atomic_file:
+def _existing(path, expected):
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file at {path}: expected {expected}.")
+    return path
+
+
+def _refuse_bomb(path, archive):
+    unpacked, packed = sum(member.file_size for member in archive.infolist()), path.stat().st_size
+    if unpacked > max(_ALWAYS_ALLOWED, _LARGEST_EXPANSION * packed):
+        raise ValueError(f"its {packed} bytes would unpack to {unpacked}, more than {_LARGEST_EXPANSION} times as many")
+
+
+@contextmanager
+def atomic_file(path):
     """``with atomic_file(path) as file``: the bytes appear at ``path`` only when all of them are written."""
-
-    def __init__(self, path):
-        self.path = Path(path)
-
-    def __enter__(self):
-        if not self.path.parent.is_dir():
-            raise FileNotFoundError(f"no folder {self.path.parent} to write {self.path.name} into: make it first.")
-        handle, self.name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-        self.file = os.fdopen(handle, "wb")
-        return self.file
-
-    def __exit__(self, kind, *_):
-        self.file.close()
-        if kind is None:
-            os.chmod(self.name, 0o666 & ~_umask())
-            os.replace(self.name, self.path)
-        else:
-            os.unlink(self.name)
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no folder {path.parent} to write {path.name} into: make it first.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 def _umask():

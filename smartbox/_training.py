@@ -1,6 +1,7 @@
 """Training of a Keras network: batches, learning rate, early stop, history. The step itself is the engine's."""
 
 import random
+import threading
 from contextlib import contextmanager
 
 import numpy as np
@@ -8,15 +9,19 @@ import numpy as np
 from smartbox._progress import progress_bar
 
 
+_PYTHON_RANDOM = threading.RLock()
+
+
 @contextmanager
 def seeded_layers(rng):
     """Keras draws the seeds of initialisers and dropout from Python's generator: seed it, and put its state back after."""
-    state = random.getstate()
-    random.seed(int(rng.randint(2**31 - 1)))
-    try:
-        yield
-    finally:
-        random.setstate(state)
+    with _PYTHON_RANDOM:  # searches may fit in several threads
+        state = random.getstate()
+        random.seed(int(rng.randint(2**31 - 1)))
+        try:
+            yield
+        finally:
+            random.setstate(state)
 
 
 def make_optimizer(optimizer, learning_rate, n_steps):

@@ -1,5 +1,6 @@
 """Face classifiers: a Keras network as a scikit-learn classifier, with the gradients that attacks need."""
 
+import os
 from importlib.resources import files
 from numbers import Integral, Real
 
@@ -132,13 +133,13 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         face : FaceClassifier
         """
         if not is_network(network):
-            if hasattr(network, "predict"):
+            if not isinstance(network, (str, os.PathLike)):
                 raise ValueError(f"expected a keras.Model or the path of a .keras file, got {type(network).__name__}.")
             network = load_keras_file(network)
         face = cls(network)
         engine = face._engine(network)
         classes = np.arange(engine.n_outputs) if classes is None else np.asarray(classes)
-        if classes.shape != (engine.n_outputs,) or (np.unique(classes) != classes).any():
+        if classes.shape != (engine.n_outputs,) or not np.array_equal(np.unique(classes), classes):
             raise ValueError(f"expected classes as {engine.n_outputs} distinct labels in sorted order, one for each output of the "
                              f"network, got an array of shape {classes.shape}: sort the labels and the outputs alike.")
         face._adopt(network, classes)
@@ -163,16 +164,16 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         self : FaceClassifier
         """
         self._validate_params()
+        if is_network(self.network):
+            return self._fit_nothing(X, y)
         X = self._check_images(X, reset=True)
         y = self._check_identities(X, y)
-        sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float32)
-        if is_network(self.network):
-            return self._fit_nothing(y)
+        sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
         rng = check_random_state(self.random_state)
         classes = np.unique(y)
         X, y, sample_weight, validation = self._hold_out(X, y, sample_weight, validation_data, classes, rng)
         with seeded_layers(rng):
-            network = self._builder()(self.image_shape_, len(classes))
+            network = self._build(len(classes))
             engine = self._engine(network)
         if engine.n_outputs != len(classes):
             raise ValueError(f"the network has {engine.n_outputs} outputs, but y holds {len(classes)} identities: the builder must "
@@ -306,13 +307,15 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
 
         return engine_of(network)
 
-    def _builder(self):
-        if isinstance(self.network, str) and self.network in NETWORKS:
-            return NETWORKS[self.network]
-        if callable(self.network):
-            return self.network
-        raise ValueError(f"expected network as one of {sorted(NETWORKS)}, a builder (image_shape, n_classes) -> keras.Model, or a "
-                         f"keras.Model, got {self.network!r}.")
+    def _build(self, n_classes):
+        builder = NETWORKS.get(self.network) if isinstance(self.network, str) else self.network
+        if not callable(builder):
+            raise ValueError(f"expected network as one of {sorted(NETWORKS)}, a builder (image_shape, n_classes) -> keras.Model, or a "
+                             f"keras.Model, got {self.network!r}.")
+        network = builder(self.image_shape_, n_classes)
+        if not is_network(network):
+            raise ValueError(f"expected the network builder to return a keras.Model, got {type(network).__name__}.")
+        return network
 
     def _check_identities(self, X, y):
         if y is None:
@@ -329,9 +332,12 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
     def _hold_out(self, X, y, weight, validation_data, classes, rng):
         """Training part and validation part, the latter as ``(X, index)`` or None."""
         if validation_data is None and self.patience is not None:
-            X, X_val, y, y_val, weight, _ = train_test_split(
-                X, y, weight, test_size=max(0.1, len(classes) / len(y)), stratify=y, random_state=rng
-            )
+            labels, counts = np.unique(y, return_counts=True)
+            if counts.min() < 2:
+                raise ValueError(f"patience holds out images of each identity, but y holds only one of {labels[counts.argmin()]!r}: "
+                                 "add another, pass validation_data, or use patience=None.")
+            n_val = max(-(-len(y) // 10), len(classes))
+            X, X_val, y, y_val, weight, _ = train_test_split(X, y, weight, test_size=n_val, stratify=y, random_state=rng)
             validation_data = X_val, y_val
         if validation_data is None:
             return X, y, weight, None
@@ -339,7 +345,9 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         y_val = check_labels(validation_data[1], len(X_val), classes, name="validation_data[1]")
         return X, y, weight, (X_val, np.searchsorted(classes, y_val))
 
-    def _fit_nothing(self, y):
+    def _fit_nothing(self, X, y):
+        X = check_images(X, image_shape=self._engine(self.network).image_shape)
+        y = self._check_identities(X, y)
         classes = getattr(self, "classes_", np.unique(y))
         check_labels(y, len(y), classes)
         n_outputs = self._engine(self.network).n_outputs
@@ -362,7 +370,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         parameters = {name: value if name == "network" and given else clone(value, safe=False)
                       for name, value in self.get_params(deep=False).items()}
         copy = type(self)(**parameters)
-        if given and hasattr(self, "network_"):
+        if given and getattr(self, "network_", None) is self.network:
             copy._adopt(self.network_, self.classes_)
         return copy
 
