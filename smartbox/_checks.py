@@ -4,7 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 
-# Averaging and blurring in float32 leave [0, 1] by a few units in the last place; more than this is a user's mistake.
+# Averaging and blurring in float32 leave [0, 1] by a few units in the last place; more than this is a user's
+# mistake.
 _ROUNDING = 1e-5
 _LAYOUT = "images as an array (n_images, height, width, channels)"
 
@@ -28,7 +29,9 @@ def check_images(X, *, image_shape=None, name="X"):
     try:
         X = np.asarray(X)
     except ValueError as error:
-        raise ValueError(f"expected {_LAYOUT}, but the images in {name} differ in size: resize them first.") from error
+        raise ValueError(
+            f"expected {_LAYOUT}, but the images in {name} differ in size: resize them first."
+        ) from error
     _check_kind(X, name)
     _check_layout(X, image_shape, name)
     _check_values(X, name)
@@ -38,14 +41,16 @@ def check_images(X, *, image_shape=None, name="X"):
 
 def _check_kind(X, name):
     if X.dtype.kind not in "fiub":
-        raise ValueError(f"expected {name} to hold numbers (float32 in [0, 1]), got dtype {X.dtype}: convert it, e.g. "
-                         f"{name}.astype('float32').")
+        raise ValueError(
+            f"expected {name} to hold numbers (float32 in [0, 1]), got dtype {X.dtype}: convert it, e.g. "
+            f"{name}.astype('float32')."
+        )
 
 
 def _check_layout(X, image_shape, name):
     cures = {
         2: f"unflatten them, e.g. {name}.reshape(-1, height, width, 1)",
-        3: f"add the missing axis, {name}[..., np.newaxis] for grey images or {name}[np.newaxis] for a single one",
+        3: f"add the missing axis, {name}[..., np.newaxis] for grey images, {name}[np.newaxis] for a single one",
     }
     if X.ndim != 4:
         cure = cures.get(X.ndim, "stack images along the first axis")
@@ -62,10 +67,14 @@ def _check_layout(X, image_shape, name):
     if all(want in (None, have) for want, have in zip(image_shape, (*came[1:], came[0]), strict=True)):
         cure = f"channels come last, use np.moveaxis({name}, 1, -1)"
     elif image_shape[2] not in (None, came[2]):
-        cure = f"use {image_shape[2]} channel(s): {name}.mean(axis=-1, keepdims=True) makes grey, np.repeat(..., 3) makes colour"
+        grey = f"{name}.mean(axis=-1, keepdims=True)"
+        cure = f"use {image_shape[2]} channel(s): {grey} makes grey, np.repeat(..., 3) makes colour"
     else:
         cure = "resize them, e.g. with image_shape=... in the loader"
-    raise ValueError(f"expected images of shape {tuple(image_shape)} (height, width, channels), got {came} in {name}: {cure}.")
+    raise ValueError(
+        f"expected images of shape {tuple(image_shape)} (height, width, channels), got {came} in {name}: "
+        f"{cure}."
+    )
 
 
 def _check_values(X, name):
@@ -74,17 +83,22 @@ def _check_values(X, name):
         bad = ~np.isfinite(X).reshape(len(X), -1).all(axis=1)
         first = int(np.argmax(bad))
         what = "NaN" if np.isnan(X[first]).any() else "infinity (inf)"
-        raise ValueError(f"expected finite pixels, got {what} in {bad.sum()} of {len(X)} images, first in {name}[{first}]: "
-                         "leave these images out or repair them.")
+        raise ValueError(
+            f"expected finite pixels, got {what} in {bad.sum()} of {len(X)} images, first in "
+            f"{name}[{first}]: leave these images out or repair them."
+        )
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         bad = ((X < -_ROUNDING) | (X > 1 + _ROUNDING)).reshape(len(X), -1).any(axis=1)
-        if high > 2 and low >= 0:
+        if low >= 0 and (high > 2 or X.dtype.kind in "ui"):
             cure = f"divide by {255 if high <= 255 else 65535}?"
         elif low >= -1 and high <= 1:
             cure = f"map [-1, 1] to [0, 1] by ({name} + 1) / 2?"
         else:
             cure = f"scale or clip it, e.g. np.clip({name}, 0, 1)."
-        raise ValueError(f"{name} must lie in [0, 1], got [{low:.3g}, {high:.3g}], first in {name}[{int(np.argmax(bad))}]; {cure}")
+        raise ValueError(
+            f"{name} must lie in [0, 1], got [{low:.3g}, {high:.3g}], first in "
+            f"{name}[{int(np.argmax(bad))}]; {cure}"
+        )
 
 
 def check_labels(y, n_images, classes, *, name="y"):
@@ -98,8 +112,11 @@ def check_labels(y, n_images, classes, *, name="y"):
     if unseen.any():
         shown = ", ".join(repr(label) for label in list(dict.fromkeys(y[unseen].tolist()))[:5])
         first, last = classes[[0, -1]].tolist()
-        raise ValueError(f"{name} holds labels that the model was not trained on: {shown} (first at {name}[{np.argmax(unseen)}]). "
-                         f"It knows {len(classes)} classes, {first!r} to {last!r}: pass labels of those.")
+        raise ValueError(
+            f"{name} holds labels that the model was not trained on: {shown} (first at "
+            f"{name}[{np.argmax(unseen)}]). It knows {len(classes)} classes, {first!r} to {last!r}: pass "
+            "labels of those."
+        )
     return y
 
 
@@ -117,7 +134,9 @@ def as_number(value, name):
     try:
         number = float(Fraction(value)) if isinstance(value, str) else float(value)
     except (TypeError, ValueError, ArithmeticError) as error:
-        raise ValueError(f"expected {name} as a number or a fraction such as '8/255', got {value!r}.") from error
+        raise ValueError(
+            f"expected {name} as a number or a fraction such as '8/255', got {value!r}."
+        ) from error
     if not np.isfinite(number) or number < 0:
         raise ValueError(f"expected {name} to be finite and not negative, got {value!r}.")
     return number

@@ -1,7 +1,7 @@
-"""The one module that imports TensorFlow: compiled logits, gradients, activations and training steps of a Keras network.
+"""The one module that imports TensorFlow: compiled logits, gradients and training steps of a Keras network.
 
-Functions are compiled once a network with a free batch size, and kept in a weak dictionary: copies of an estimator, another
-attack, eps or batch never trace again, and a network that its user drops is freed.
+Functions are compiled once a network with a free batch size, and kept in a weak dictionary: copies of an
+estimator, another attack, eps or batch never trace again, and a network that its user drops is freed.
 """
 
 import os
@@ -15,10 +15,11 @@ import tensorflow as tf
 
 from smartbox._objectives import OBJECTIVES
 
-# Rows in one compiled call: 128 faces of 96x84 are within a few percent of the best speed, and take about 0.3 GB.
+# Rows in one compiled call: 128 faces of 96x84 are within a few percent of the best speed, and take about 0.3
+# GB.
 BATCH_SIZE = 128
-# Kernels for a few rows round differently from those for many, and an attack makes much of a last bit. From 16 rows on, an
-# image's numbers do not depend on its batch; smaller batches are filled up.
+# Kernels for a few rows round differently from those for many, and an attack makes much of a last bit. From
+# 16 rows on, an image's numbers do not depend on its batch; smaller batches are filled up.
 LEAST_ROWS = 16
 
 _ENGINES = weakref.WeakKeyDictionary()
@@ -44,7 +45,7 @@ class NetworkEngine:
 
     def __init__(self, network):
         _check_backend()
-        self._network = weakref.ref(network)  # a strong reference from the dictionary's value would keep its key alive
+        self._network = weakref.ref(network)  # a strong one, in the dictionary's value, would keep its key alive
         self.image_shape = _image_shape(network)
         self.n_outputs = _n_outputs(network)
         self._logits = _find_logits(network)
@@ -63,7 +64,9 @@ class NetworkEngine:
     def value_and_gradient(self, X, index, objective):
         """Values ``(n,)``, logits ``(n, k)`` and the gradient of each value by its image, in one pass."""
         if not isinstance(objective, str) or objective not in OBJECTIVES:
-            raise ValueError(f"expected objective as one of {', '.join(sorted(OBJECTIVES))}, got {objective!r}.")
+            raise ValueError(
+                f"expected objective as one of {', '.join(sorted(OBJECTIVES))}, got {objective!r}."
+            )
         run = self._compiled(("gradient", objective), lambda: self._build_gradient(OBJECTIVES[objective]))
         out = self._in_batches(run, X, index.astype(np.int32))
         self._count(forward=len(X), backward=len(X))
@@ -85,7 +88,7 @@ class NetworkEngine:
         return list(out)
 
     def train_step(self, optimizer):
-        """A compiled ``step(x, index, weight) -> (loss, number correct)`` that updates the network by ``optimizer``."""
+        """A compiled ``step(x, index, weight) -> (loss, number correct)`` that updates the network."""
         network = self._network()
         variables = list(network.trainable_variables)
         optimizer.build(variables)
@@ -113,7 +116,8 @@ class NetworkEngine:
             if missing:
                 block = [np.concatenate([part, np.repeat(part[:1], missing, axis=0)]) for part in block]
             parts.append([out.numpy()[:rows] for out in run(*block)])
-        return tuple(column[0] if len(parts) == 1 else np.concatenate(column) for column in zip(*parts, strict=True))
+        columns = zip(*parts, strict=True)
+        return tuple(column[0] if len(column) == 1 else np.concatenate(column) for column in columns)
 
     def _compiled(self, key, build):
         with self._lock:
@@ -183,8 +187,9 @@ def _gradient(tape, logits, x, cotangents):
     gradient = tape.gradient(logits, x, output_gradients=cotangents)
     if gradient is None:  # e.g. a rounding layer: TensorFlow's None is not a zero
         raise ValueError(
-            "no gradient flows from the logits to the image: the network holds an operation without one (rounding, argmax, "
-            "casting to integers, ...). Move that operation out of the network into a defence with a vjp of its own."
+            "no gradient flows from the logits to the image: the network holds an operation without one "
+            "(rounding, argmax, casting to integers, ...). Move that operation out of the network into a "
+            "defence with a vjp of its own."
         )
     return gradient
 
@@ -192,7 +197,8 @@ def _gradient(tape, logits, x, cotangents):
 def _check_backend():
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
-            f"SmartBox computes gradients with Keras' TensorFlow backend, but Keras runs on {keras.backend.backend()!r}: "
+            f"SmartBox computes gradients with Keras' TensorFlow backend, but Keras runs on "
+            f"{keras.backend.backend()!r}: "
             'set KERAS_BACKEND="tensorflow" before Keras is imported.'
         )
 
@@ -200,22 +206,28 @@ def _check_backend():
 def _image_shape(network):
     shapes = [tuple(tensor.shape) for tensor in getattr(network, "inputs", None) or []]
     if len(shapes) != 1 or len(shapes[0]) != 4:
-        came = f"inputs of shape {shapes}" if shapes else "a network without a fixed input (not built, or a subclass)"
-        raise ValueError(f"expected a network with one input (batch, height, width, channels), got {came}. Begin it with "
-                         "keras.Input((height, width, channels)), or wrap it: x = keras.Input(...); keras.Model(x, network(x)).")
+        none = "a network without a fixed input (not built, or a subclass)"
+        came = f"inputs of shape {shapes}" if shapes else none
+        raise ValueError(
+            f"expected a network with one input (batch, height, width, channels), got {came}. Begin it with "
+            "keras.Input((height, width, channels)), or wrap it: x = keras.Input(...); keras.Model(x, "
+            "network(x))."
+        )
     return shapes[0][1:]
 
 
 def _n_outputs(network):
     shapes = [tuple(tensor.shape) for tensor in network.outputs]
     if len(shapes) != 1 or len(shapes[0]) != 2 or (shapes[0][1] or 0) < 2:
-        raise ValueError(f"expected a network with one output (batch, n_classes) of at least 2 classes, got outputs of "
-                         f"shape {shapes}.")
+        raise ValueError(
+            "expected a network with one output (batch, n_classes) of at least 2 classes, got outputs of "
+            f"shape {shapes}."
+        )
     return shapes[0][1]
 
 
 def _layer_outputs(network):
-    """Output of each layer by its name, first layer first, as this network uses it: another one may use the layer too."""
+    """Output of each layer by its name, as this network uses it: another one may use the layer too."""
     graph = keras.Model(network.inputs[0], network.outputs)  # a Sequential as a graph
     by_depth = sorted(graph._nodes_by_depth.items(), reverse=True)
     return {node.operation.name: node.output_tensors[0] for _, nodes in by_depth for node in nodes}
@@ -232,28 +244,33 @@ def _find_logits(network, output=0):
             return _call(features)
         if type(last) is keras.layers.Dense and last.activation in _SOFTMAX:
             return _chain(features, _linear(last))
-        if isinstance(last, keras.Model) and getattr(last, "outputs", None):  # a network as the last layer of another
+        if isinstance(last, keras.Model) and getattr(last, "outputs", None):  # a network inside a network
             return _chain(features, _find_logits(last, which))
-    # Built from its tensors, this is the same layers without the user's network object, so that it can be freed.
+    # Built from its tensors, this is the same layers without the user's network object, so that it can be
+    # freed.
     return _call(keras.Model(network.inputs[0], tensor))
 
 
-_SOFTMAX = (keras.activations.softmax, keras.activations.log_softmax, keras.ops.softmax, keras.ops.log_softmax, tf.nn.softmax)
+_SOFTMAX = (
+    keras.activations.softmax, keras.activations.log_softmax, keras.ops.softmax, keras.ops.log_softmax, tf.nn.softmax,
+    tf.nn.log_softmax,
+)  # fmt: skip
 
 
 def _is_softmax(operation):
     """Whether it is a layer or a function that does nothing but a softmax."""
     if isinstance(operation, keras.layers.Activation):
         return operation.activation in _SOFTMAX
-    is_function = not isinstance(operation, keras.layers.Layer)
-    return isinstance(operation, keras.layers.Softmax) or (is_function and type(operation).__name__ == "Softmax")
+    if isinstance(operation, keras.layers.Layer):
+        return isinstance(operation, keras.layers.Softmax)
+    return type(operation).__name__ == "Softmax"  # of keras.ops
 
 
 def _gives_probabilities(run, image_shape):
-    """Whether outputs are shares of 1, even for pixels far out of [0, 1]: then a softmax is hidden in some layer."""
+    """Whether outputs are shares of 1, even for pixels far out of [0, 1]: some layer hides a softmax."""
     shape = [side or 96 for side in image_shape]
     ramp = np.linspace(0, 1, np.prod(shape), dtype=np.float32).reshape(shape)
-    out = keras.ops.convert_to_numpy(run(np.stack([ramp, 1000 * ramp - 500]), training=False))
+    out = keras.ops.convert_to_numpy(run(np.stack([ramp, 1000 * ramp]), training=False))
     return bool((out >= 0).all() and np.allclose(out.sum(axis=1), 1, atol=1e-3))
 
 
@@ -290,7 +307,8 @@ def _warn_if_slow():
         return
     if not enabled:
         warnings.warn(
-            "TensorFlow was imported before smartbox and runs without oneDNN, about three times slower here: import smartbox "
+            "TensorFlow was imported before smartbox and runs without oneDNN, about three times slower here: import "
+            "smartbox "
             "first, or set TF_ENABLE_ONEDNN_OPTS=1 (or 0, which keeps it off without this warning).",
             stacklevel=2,
         )

@@ -9,13 +9,14 @@ from smartbox._compat import FrozenEstimator
 class FaceModelMixin:
     """The view that attacks have of a model: ``classes_``, ``image_shape_`` and three methods.
 
-    A class writes ``logits(X)``, ``value_and_gradient(X, y, objective)`` and ``vjp(X, cotangents)``; this adds what follows
-    from the logits. ``X`` is float32 images in [0, 1] throughout.
+    A class writes ``logits(X)``, ``value_and_gradient(X, y, objective)`` and ``vjp(X, cotangents)``; this
+    adds what follows from the logits. ``X`` is float32 images in [0, 1] throughout.
     """
 
     def predict(self, X):
         """The label of largest logit for each image; the first of equals."""
-        return self.classes_[np.argmax(self.logits(X), axis=1)]
+        best = np.argmax(self.logits(X), axis=1)  # first, since it raises if the model is not fitted
+        return self.classes_[best]
 
     def label_index(self, y):
         """Column of each label in the logits."""
@@ -29,8 +30,8 @@ class FaceModelMixin:
 class DefendedModel(FaceModelMixin):
     """A face model behind defences: one differentiable model, by the chain rule.
 
-    The forward pass keeps each defence's way back, the model gives the gradient by its own input, and the ways back run in
-    reverse. The network is neither copied nor compiled anew.
+    The forward pass keeps each defence's way back, the model gives the gradient by its own input, and the
+    ways back run in reverse. The network is neither copied nor compiled anew.
 
     Parameters
     ----------
@@ -83,14 +84,15 @@ def as_face_model(pipeline_or_estimator):
     Parameters
     ----------
     pipeline_or_estimator : object
-        A `FaceClassifier`, a FrozenEstimator around one, a fitted grid search over one, a Pipeline whose last step is one, or
-        anything with ``classes_``, ``image_shape_``, ``logits``, ``predict``, ``value_and_gradient`` and ``vjp``.
+        A `FaceClassifier`, a FrozenEstimator around one, a fitted grid search over one, a Pipeline whose last
+        step is one, or anything with ``classes_``, ``image_shape_``, ``logits``, ``predict``,
+        ``value_and_gradient`` and ``vjp``.
 
     Returns
     -------
     model : object
-        With ``logits(X)``, ``predict(X)``, ``value_and_gradient(X, y, objective)`` and ``vjp(X, cotangents)``. Networks are
-        shared, never copied.
+        With ``logits(X)``, ``predict(X)``, ``value_and_gradient(X, y, objective)`` and ``vjp(X,
+        cotangents)``. Networks are shared, never copied.
 
     Raises
     ------
@@ -106,39 +108,62 @@ def as_face_model(pipeline_or_estimator):
     >>> len(model.classes_)
     38
     """
-    found = pipeline_or_estimator
-    if isinstance(found, FrozenEstimator):
-        return as_face_model(found.estimator)
+    found = _thawed(pipeline_or_estimator)
     if isinstance(found, Pipeline):
         return _pipeline_model(found)
     if hasattr(found, "best_estimator_"):
         return as_face_model(found.best_estimator_)
-    missing = [name for name in ("logits", "predict", "value_and_gradient", "vjp") if not hasattr(found, name)]
+    needed = ("logits", "predict", "value_and_gradient", "vjp")
+    missing = [name for name in needed if not hasattr(found, name)]
     if missing:
-        kind = type(found).__name__
-        cure = "wrap it: FaceClassifier.from_network(network)" if hasattr(found, "get_weights") else \
-            "pass a FaceClassifier, or a Pipeline that ends in one"
-        raise ValueError(f"expected a face model, got {kind}, which has no {', '.join(missing)}: {cure}.")
-    if not hasattr(found, "classes_"):
-        raise ValueError(f"this {type(found).__name__} is not fitted, so there is nothing to attack: call fit(X, y) first, or use "
-                         "FaceClassifier.from_network for a trained network.")
+        if hasattr(found, "get_weights"):
+            cure = "wrap it: FaceClassifier.from_network(network)"
+        elif hasattr(found, "refit"):
+            cure = "call fit(X, y) first, with refit on, so that the search has a best estimator"
+        else:
+            cure = "pass a FaceClassifier, or a Pipeline that ends in one"
+        raise ValueError(
+            f"expected a face model, got {type(found).__name__}, which has no {', '.join(missing)}: {cure}."
+        )
+    if not (hasattr(found, "classes_") and hasattr(found, "image_shape_")):
+        raise ValueError(
+            f"this {type(found).__name__} is not fitted (it has no classes_ or image_shape_), so there is "
+            "nothing to attack: call fit(X, y) first, or use FaceClassifier.from_network for a trained "
+            "network."
+        )
     return found
 
 
+def _thawed(step):
+    while isinstance(step, FrozenEstimator):
+        step = step.estimator
+    return step
+
+
 def _pipeline_model(pipeline):
-    steps = [(name, step) for name, step in pipeline.steps if step is not None and step != "passthrough"]
+    steps = list(_steps(pipeline))
     if not steps:
         raise ValueError("expected a Pipeline that ends in a face model, got one without steps.")
-    name, last = steps[-1]
+    *defenses, (name, last) = steps
     try:
         model = as_face_model(last)
     except ValueError as error:
         raise ValueError(f"the Pipeline's last step, {name!r}, is no model to attack: {error}") from error
-    for name, step in steps[:-1]:
-        inner = step.estimator if isinstance(step, FrozenEstimator) else step
-        if not hasattr(inner, "vjp"):
-            raise ValueError(f"step {name!r} ({type(inner).__name__}) of the Pipeline has no gradient: give it a method vjp(X) that "
-                             "returns its output and a function for the way back; a subclass of BaseDefense has one (the "
-                             "identity unless it says otherwise).")
-    defenses = [(name, step.estimator if isinstance(step, FrozenEstimator) else step) for name, step in steps[:-1]]
+    for name, defense in defenses:
+        if not hasattr(defense, "vjp"):
+            raise ValueError(
+                f"step {name!r} ({type(defense).__name__}) of the Pipeline has no gradient: give it a method "
+                "vjp(X) that returns its output and a function for the way back; a subclass of BaseDefense "
+                "has one (the identity unless it says otherwise)."
+            )
     return DefendedModel(defenses, model) if defenses else model
+
+
+def _steps(pipeline):
+    """Names and estimators of all steps that do something; a Pipeline inside the Pipeline is laid open."""
+    for name, step in pipeline.steps:
+        step = _thawed(step)
+        if isinstance(step, Pipeline):
+            yield from ((f"{name}__{inner}", estimator) for inner, estimator in _steps(step))
+        elif step is not None and not (isinstance(step, str) and step == "passthrough"):
+            yield name, step

@@ -1,7 +1,8 @@
-"""Keras networks as plain data: deterministic pickles, and configurations that are safe to take from a stranger.
+"""Keras networks as plain data: deterministic pickles, and configurations safe to take from a stranger.
 
-Keras pickles a whole archive with a time stamp, three times the size of the weights and different each time, so that
-``joblib.hash`` never repeats. A configuration with sorted keys and a list of arrays does, and joblib can memory-map it.
+Keras pickles a whole archive with a time stamp, three times the size of the weights and different each time,
+so that ``joblib.hash`` never repeats. A configuration with sorted keys and a list of arrays does, and joblib
+can memory-map it.
 """
 
 import json
@@ -23,7 +24,7 @@ class PackedNetwork:
 
 
 class PackedOptimizer:
-    """Stands for the settings of a Keras optimiser inside a pickle; training begins from them, never from its state."""
+    """Stands for the settings of a Keras optimiser inside a pickle; training needs no more of it."""
 
     def __init__(self, optimizer):
         import keras
@@ -48,7 +49,7 @@ def _is_keras(value, kind):
 
 
 def pack_state(state):
-    """A copy of an estimator's ``__dict__`` with each network packed, the same one once, and optimisers packed."""
+    """A copy of an estimator's ``__dict__`` with networks (the same one once) and optimisers packed."""
     seen = {}
 
     def replace(value):
@@ -89,7 +90,8 @@ def _as_text(config):
 
 def _without_compilation(config):
     if isinstance(config, dict):
-        return {name: _without_compilation(value) for name, value in config.items() if name != "compile_config"}
+        kept = {name: value for name, value in config.items() if name != "compile_config"}
+        return {name: _without_compilation(value) for name, value in kept.items()}
     return [_without_compilation(value) for value in config] if isinstance(config, list) else config
 
 
@@ -127,13 +129,13 @@ _STOCK_MODULES = re.compile(
 )
 # Stock classes that run, load or fetch something of their configuration's choice.
 _UNSAFE_CLASSES = {
-    "Lambda", "__lambda__", "function", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer", "StringLookup",
-    "IntegerLookup", "TextVectorization",
+    "Lambda", "__lambda__", "function", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer",
+    "StringLookup", "IntegerLookup", "TextVectorization",
 }  # fmt: skip
 
 
 def refuse_code(config):
-    """Raise unless every object that a Keras configuration names is one of Keras' own stock classes, and a harmless one."""
+    """Raise unless every class that a Keras configuration names is one of Keras' own, and a harmless one."""
     todo = [config]
     while todo:
         value = todo.pop()
@@ -148,6 +150,7 @@ def _refuse_class(name, module, registered):
     stock = module is None or _STOCK_MODULES.match(str(module))
     if name is not None and (not stock or str(name) in _UNSAFE_CLASSES or registered not in (None, name)):
         raise ValueError(
-            f"the network's configuration names {module}.{name}, which can run code or read files: expected Keras' own layers "
-            "only. If you trust its author, load it with Keras yourself and use FaceClassifier.from_network(model)."
+            f"the network's configuration names {module}.{name}, which can run code or read files: expected "
+            "Keras' own layers only. If you trust its author, load it with Keras yourself and use "
+            "FaceClassifier.from_network(model)."
         )

@@ -1,6 +1,11 @@
-"""Progress bars on standard error, shown only when asked for."""
+"""Progress on standard error, shown only when asked for: a bar on a terminal, plain lines in a file or a pipe."""
 
+import sys
+import time
 from contextlib import contextmanager
+
+_SECONDS_BETWEEN_LINES = 30  # of one long step; a step that has finished is always noted
+_WIDE = 100  # columns of a terminal with room for more
 
 
 @contextmanager
@@ -10,17 +15,56 @@ def progress_bar(description, total, *, enabled):
         yield lambda steps=1, note="": None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    bar = _bar(console, description, total) if console.is_terminal or console.is_jupyter else _lines(description, total)
+    with bar as advance:
+        yield advance
+
+
+def say(text, *, enabled):
+    """One line of progress."""
+    if enabled:
+        print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bar(console, description, total):
+    from rich import progress
+    from rich.table import Column
+
+    wide = console.width >= _WIDE
     columns = [
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        progress.TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        progress.BarColumn(bar_width=24 if wide else 10),
+        progress.MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        *([progress.TimeElapsedColumn(table_column=Column(no_wrap=True))] if wide else []),
+        progress.TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        progress.TextColumn("left", table_column=Column(no_wrap=True)),
+        # The note alone gives way where the terminal is narrow.
+        progress.TextColumn("{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
     ]
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(description, total=total, note="")
-        yield lambda steps=1, note="": progress.update(task, advance=steps, note=note)
+    with progress.Progress(*columns, console=console, expand=True) as shown:
+        task = shown.add_task(description, total=total, note="")
+        yield lambda steps=1, note="": shown.update(task, advance=steps, note=note)
+
+
+@contextmanager
+def _lines(description, total):
+    started = said = time.monotonic()
+    done, last = 0, ""
+
+    def report():
+        nonlocal said
+        said = time.monotonic()
+        parts = f"{description}: {done} of {total}", f"{said - started:.0f} s", last
+        say(", ".join(part for part in parts if part), enabled=True)
+
+    def advance(steps=1, note=""):
+        nonlocal done, last
+        done, last = done + steps, note
+        if done < total and time.monotonic() - said >= _SECONDS_BETWEEN_LINES:
+            report()
+
+    yield advance
+    report()

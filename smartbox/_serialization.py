@@ -1,4 +1,4 @@
-"""One file for a fitted face classifier: plain arrays and JSON, no pickle, so that a stranger's file can be loaded."""
+"""One file for a fitted face classifier: plain arrays and JSON, no pickle, so that strangers' files are safe."""
 
 import json
 import os
@@ -14,7 +14,8 @@ from smartbox._packing import pack, refuse_code, unpack
 _FORMAT = "smartbox-face-1"
 
 
-# Weights are noise, which no compression shrinks much; an archive that claims more was made to fill the memory.
+# Weights are noise, which no compression shrinks much; an archive that claims more was made to fill the
+# memory.
 _LARGEST_EXPANSION = 50
 _ALWAYS_ALLOWED = 64 * 2**20  # bytes, for small archives of constants
 
@@ -35,7 +36,7 @@ def save_face(face, path, *, dtype=None):
         text = json.dumps(header, default=_plain_number)
     except TypeError as error:
         raise ValueError(f"cannot save this classifier: {error}. Labels must be text or numbers.") from error
-    arrays = {f"weight{i:04d}": weight if dtype is None else weight.astype(dtype) for i, weight in enumerate(weights)}
+    arrays = {f"weight{i:04d}": weight.astype(dtype or weight.dtype) for i, weight in enumerate(weights)}
     with atomic_file(path) as file:
         np.savez_compressed(file, header=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
 
@@ -47,13 +48,15 @@ def _plain_number(value):
 
 
 def load_face(path):
-    """The inverse of `save_face`. Raises ValueError on anything else, and on a configuration that could run code."""
+    """The inverse of `save_face`. Raises ValueError on anything else, and on what could run code."""
     path = _existing(path, "one that FaceClassifier.save wrote")
     try:
         header, weights = _read_arrays(path)
     except Exception as error:  # a damaged archive raises anything
-        raise ValueError(f"{path} is not a face classifier that this version of SmartBox saved ({error}): expected a whole file "
-                         "written by FaceClassifier.save. For a .keras file use FaceClassifier.from_network.") from error
+        raise ValueError(
+            f"{path} is not a face classifier that this version of SmartBox saved ({error}): expected a "
+            "whole file written by FaceClassifier.save. For a .keras file use FaceClassifier.from_network."
+        ) from error
     return header, unpack(header["network"], weights, trusted=False)
 
 
@@ -78,16 +81,21 @@ def load_keras_file(path):
     import keras
 
     path = _existing(path, "a trained network, a .keras file")
-    if path.suffix != ".keras":  # by its name Keras may read the same bytes in another format, past these checks
-        raise ValueError(f"expected a file whose name ends in .keras, got {path.name}: save the network again with "
-                         "model.save('name.keras').")
+    # Keras chooses the format by the name, and might read the same bytes in another one, past these checks.
+    if path.suffix != ".keras":
+        raise ValueError(
+            f"expected a file whose name ends in .keras, got {path.name}: save the network again with "
+            "model.save('name.keras')."
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_bomb(path, archive)
             config = json.loads(archive.read("config.json"))
         config.pop("compile_config", None)
     except Exception as error:  # a damaged archive raises anything
-        raise ValueError(f"{path} is not a .keras archive ({error}): expected what keras.Model.save('name.keras') writes.") from error
+        raise ValueError(
+            f"{path} is not a .keras archive ({error}): expected what keras.Model.save('name.keras') writes."
+        ) from error
     refuse_code(config)
     try:
         network = keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -108,7 +116,9 @@ def _existing(path, expected):
 def _refuse_bomb(path, archive):
     unpacked, packed = sum(member.file_size for member in archive.infolist()), path.stat().st_size
     if unpacked > max(_ALWAYS_ALLOWED, _LARGEST_EXPANSION * packed):
-        raise ValueError(f"its {packed} bytes would unpack to {unpacked}, more than {_LARGEST_EXPANSION} times as many")
+        raise ValueError(
+            f"its {packed} bytes would unpack to {unpacked}, more than {_LARGEST_EXPANSION} times as many"
+        )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Training of a Keras network: batches, learning rate, early stop, history. The step itself is the engine's."""
+"""Training of a Keras network: batches, learning rate, early stop, history. The step is the engine's."""
 
 import random
 import threading
@@ -8,13 +8,12 @@ import numpy as np
 
 from smartbox._progress import progress_bar
 
-
 _PYTHON_RANDOM = threading.RLock()
 
 
 @contextmanager
 def seeded_layers(rng):
-    """Keras draws the seeds of initialisers and dropout from Python's generator: seed it, and put its state back after."""
+    """Keras draws seeds of layers from Python's generator: seed it, and put its state back after."""
     with _PYTHON_RANDOM:  # searches may fit in several threads
         state = random.getstate()
         random.seed(int(rng.randint(2**31 - 1)))
@@ -25,7 +24,7 @@ def seeded_layers(rng):
 
 
 def make_optimizer(optimizer, learning_rate, n_steps):
-    """A fresh Keras optimiser. A name gets a short rise to ``learning_rate`` and a cosine decay, "sgd" also momentum 0.9."""
+    """A fresh Keras optimiser. A name gets a short rise and a cosine decay of the rate, "sgd" also momentum 0.9."""
     import keras
 
     if isinstance(optimizer, keras.optimizers.Optimizer):
@@ -36,11 +35,20 @@ def make_optimizer(optimizer, learning_rate, n_steps):
     )
     if optimizer == "sgd":
         return keras.optimizers.SGD(schedule, momentum=0.9)
-    fresh = keras.optimizers.get(optimizer)
-    return type(fresh).from_config({**fresh.get_config(), "learning_rate": schedule})
+    try:
+        fresh = keras.optimizers.get(optimizer)
+        settings = fresh.get_config()
+    except (AttributeError, TypeError, ValueError) as error:  # of None, None comes back
+        raise ValueError(
+            "expected optimizer as a name that Keras knows, such as 'sgd' or 'adam', or a Keras optimizer, "
+            f"got {optimizer!r}."
+        ) from error
+    return type(fresh).from_config({**settings, "learning_rate": schedule})
 
 
-def train(engine, network, X, index, weight, *, optimizer, epochs, batch_size, rng, validation=None, patience=None, verbose=0):
+def train(
+    engine, network, X, index, weight, *, optimizer, epochs, batch_size, rng, validation=None, patience=None, verbose=0
+):
     """Train ``network`` in place and return its history, a dict of lists with one entry an epoch.
 
     Parameters

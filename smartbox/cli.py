@@ -3,99 +3,132 @@
 import ast
 import os
 import sys
+import tempfile
+import warnings
 from pathlib import Path
 
 import click
 
 import smartbox
 
-_DEFAULT_METRICS = "verification,identification,precision,recall,accuracy,roc_auc,success,median_l2,median_linf"
+_DEFAULT_METRICS = (
+    "verification", "identification", "precision", "recall", "accuracy", "roc_auc", "success", "median_l2",
+    "median_linf",
+)  # fmt: skip
+_FILE_WIDTH = 160  # of tables in a file or a pipe
+_MISTAKES = (ValueError, OSError, FloatingPointError, MemoryError)
 
 
 class _Shape(click.ParamType):
-    name = "HxW"
+    name = "shape"
 
     def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
         try:
             height, width = (int(side) for side in value.lower().split("x"))
-        except (ValueError, AttributeError):
+        except ValueError:
             self.fail(f"expected height x width in pixels, e.g. 96x84, got {value!r}.", param, ctx)
+        if min(height, width) < 1:
+            self.fail(f"expected at least one pixel a side, e.g. 96x84, got {value!r}.", param, ctx)
         return height, width
 
 
 class _Names(click.ParamType):
-    name = "NAME,..."
+    name = "names"
 
     def convert(self, value, param, ctx):
-        return value if isinstance(value, tuple) else tuple(part.strip() for part in value.split(",") if part.strip())
+        if isinstance(value, tuple):
+            return value
+        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        return () if names == ("none",) else names
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+    epilog="An error is one line that says what to do about it. SMARTBOX_DEBUG=1 shows where it arose.",
+)
 @click.version_option(smartbox.__version__, prog_name="smartbox")
-def commands():
+@click.pass_context
+def commands(ctx):
     """Attack face recognition, detect the attacks, mitigate them, and measure all three."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
-@commands.command()
-@click.option("--data", default="builtin", show_default=True,
-              help="'builtin' faces, the Extended Yale B archive (zip or folder), or a folder with one folder an identity.")
-@click.option("--image-shape", type=_Shape(), default="96x84", show_default=True, help="Faces are resized to this.")
-@click.option("--attacks", type=_Names(), default="fgsm,pgd", show_default=True, help="See 'smartbox list'.")
-@click.option("--defenses", type=_Names(), default="gaussian_blur", show_default=True, help="'' for none.")
-@click.option("--detectors", type=_Names(), default="pca", show_default=True, help="'' for none.")
-@click.option("--metrics", type=_Names(), default=_DEFAULT_METRICS, show_default=True, help="Columns and tables to print.")
+@commands.command(short_help="Train, attack, mitigate, detect; print the tables.")
+@click.option("--data", default="builtin", show_default=True, metavar="PATH",
+              help="'builtin' faces, the Extended Yale B archive (zip or folder), or a folder or zip with one "
+              "folder of images for each identity.")
+@click.option("--image-shape", type=_Shape(), default="96x84", show_default=True, metavar="HEIGHTxWIDTH",
+              help="All faces are resized to it, in pixels.")
+@click.option("--attacks", type=_Names(), default="fgsm,pgd", show_default=True, metavar="NAME,...",
+              help="'smartbox list' shows all names.")
+@click.option("--defenses", type=_Names(), default="gaussian_blur", show_default=True, metavar="NAME,...",
+              help="Or 'none'.")
+@click.option("--detectors", type=_Names(), default="pca", show_default=True, metavar="NAME,...", help="Or 'none'.")
+@click.option("--metrics", type=_Names(), default=_DEFAULT_METRICS, show_default=", ".join(_DEFAULT_METRICS),
+              metavar="NAME,...", help="What to print; the files hold everything.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
-              help="A parameter: attack.fgsm.eps=8/255, defense.gaussian_blur.sigma=0.8, detector.pca.C=0.1, network.epochs=60. "
-              "Repeat for more.")
-@click.option("--seed", "seeds", type=click.IntRange(0, 2**32 - 1), multiple=True, default=(0,), show_default=True,
-              help="Repeat for several: the tables then show mean and range.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="smartbox-results", show_default=True,
-              help="Where tables (CSV, JSON) and the picture go.")
+              help="A parameter, e.g. attack.fgsm.eps=8/255, defense.gaussian_blur.sigma=0.8, detector.pca.C=0.1, "
+              "network.epochs=60 (here 30 unless set). Repeat for more.")
+@click.option("--seed", "seeds", type=click.IntRange(0, 2**32 - 1), multiple=True, default=(0,), show_default="0",
+              metavar="N", help="Repeat for several: the tables then show the mean over the lowest and highest.")
+@click.option("--out", type=click.Path(path_type=Path), default="smartbox-results", show_default=True, metavar="DIR",
+              help="Folder for the tables (CSV, JSON) and the picture; files of an earlier run are replaced.")
 @click.option("--quiet", is_flag=True, help="No progress, only the tables.")
 def bench(data, image_shape, attacks, defenses, detectors, metrics, settings, seeds, out, quiet):
-    """Train, attack, mitigate, detect; print the tables of the SmartBox paper.
+    """Train a face classifier, attack it, mitigate and detect the attacks; print the tables of the SmartBox paper.
 
-    Without options: the built-in faces, under three minutes on two cores.
+    Without options: the built-in faces, under three minutes on two cores. Tables go to standard output, progress to
+    standard error.
     """
     from smartbox.benchmark import Benchmark
-    from smartbox.benchmark._results import METRICS
+    from smartbox.benchmark._plan import check_metrics, make_plan
+
+    check_metrics(metrics, detectors)
+    # Thirty passes do what sixty do to three digits; the class keeps sixty for faces that are harder than these.
+    choices = {
+        "attacks": attacks,
+        "defenses": defenses,
+        "detectors": detectors,
+        "parameters": {"network.epochs": 30, **_parse_settings(settings)},
+        "seeds": seeds,
+    }
+    make_plan(**choices)  # names and parameters are checked before anything is read
+    _check_writable(out)
+    faces = _load(data, image_shape)
+    _import_tensorflow_quietly()
+    _run(Benchmark(faces, **choices, verbose=0 if quiet else 1), metrics, out, quiet)
+
+
+def _run(benchmark, metrics, out, quiet):
+    """Save after each seed, and print what there is however it ends."""
     from smartbox.benchmark._tables import tables
 
-    _check_metrics(metrics, METRICS)
-    _check_writable(out)
-    # Thirty passes do what sixty do to three digits; the class keeps sixty for faces that are harder than these.
-    parameters = {"network.epochs": 30, **dict(_parse_setting(setting) for setting in settings)}
-    benchmark = Benchmark(None, attacks=attacks, defenses=defenses, detectors=detectors, parameters=parameters, seeds=seeds,
-                          verbose=0 if quiet else 1)  # fmt: skip
-    _import_tensorflow_quietly()
-    benchmark._plan()  # names and parameters are checked before anything is read
-    benchmark.faces = _load(data, image_shape)
-    results = benchmark.run()
-    results.provenance["command"] = ["smartbox", *sys.argv[1:]]
-    paths = results.save(out)
-    console = _console()
-    for table in tables(results, metrics):
-        console.print(table)
-        console.print()
-    console.print(f"{results.provenance['seconds']:.0f} s. Written: {', '.join(str(path) for path in paths)}", soft_wrap=True)
+    results = None
+    try:
+        for results in benchmark.passes():
+            paths = results.save(out)
+    finally:
+        if results is not None:
+            console = _console()
+            for table in tables(results, metrics, console.width):
+                console.print(table)
+                console.print()
+    if not quiet:
+        seconds, names = results.provenance["seconds"], ", ".join(path.name for path in paths)
+        click.echo(f"{seconds:.0f} s. Written to {out}: {names}", err=True)
 
 
-@commands.command("list")
+@commands.command("list", short_help="Names and parameters for bench.")
 def list_():
-    """Name the attacks, defences and detectors, with their parameters."""
-    import inspect
+    """Name the attacks, defences, detectors and metrics, with their parameters and defaults."""
+    from smartbox.benchmark._listing import listing
 
-    from rich.table import Table
-
-    from smartbox.benchmark._registry import KINDS, available
-
-    table = Table("Kind", "Name", "What it does", "Parameters and defaults")
-    for kind in KINDS:
-        for name, cls in available(kind).items():
-            parameters = [f"{key}={value.default!r}" for key, value in inspect.signature(cls).parameters.items()
-                          if value.default is not value.empty]  # fmt: skip
-            table.add_row(kind, name, inspect.getdoc(cls).splitlines()[0], ", ".join(parameters))
-    _console().print(table)
+    for line in listing(_console().width):
+        click.echo(line)
 
 
 def _load(data, image_shape):
@@ -103,10 +136,10 @@ def _load(data, image_shape):
 
     if data == "builtin":
         return make_faces(image_shape=image_shape)
-    path = Path(data)
+    path = Path(data).expanduser()
     if not path.exists():
-        raise ValueError(f"there is nothing at {data}: expected 'builtin', the Extended Yale B archive, or a folder with one "
-                         "folder of images an identity.")
+        raise ValueError(f"there is nothing at {data}: expected 'builtin', the Extended Yale B archive, or a folder "
+                         "with one folder of images for each identity.")
     load = load_extended_yale_b if _is_yale(path) else load_face_folder
     return load(path, image_shape=image_shape)
 
@@ -120,41 +153,45 @@ def _is_yale(path):
     try:
         with zipfile.ZipFile(path) as archive:
             return any("yaleB" in name.rsplit("/", 1)[-1] for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
+    except Exception:
         return False  # the loader says what is wrong with it
 
 
-def _parse_setting(text):
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"expected --set KEY=VALUE, e.g. --set attack.fgsm.eps=8/255, got {text!r}.")
+def _parse_settings(settings):
+    parsed = {}
+    for text in settings:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not (key and equals and value):
+            raise ValueError(f"expected --set KEY=VALUE, e.g. --set attack.fgsm.eps=8/255, got {text!r}.")
+        if key in parsed:
+            raise ValueError(f"expected each --set KEY once, got {key!r} twice: leave one out.")
+        parsed[key] = _parse_value(value)
+    return parsed
+
+
+def _parse_value(text):
     try:
-        return key.strip(), ast.literal_eval(value.strip())
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        word = value.strip()
-        return key.strip(), {"true": True, "false": False, "none": None}.get(word.lower(), word)
-
-
-def _check_metrics(metrics, known):
-    from smartbox.benchmark._registry import nearest
-
-    for metric in metrics:
-        if metric not in known:
-            raise ValueError(f"there is no metric {metric!r}{nearest(metric, known)} Known: {', '.join(known)}.")
+        return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 
 def _check_writable(folder):
+    """Try it in the folder, or in what is there of the way to it; nothing is left behind."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=there):
+            pass
     except OSError as error:
-        raise ValueError(f"cannot write results to {folder} ({error.strerror}): choose another folder with --out.") from error
+        raise ValueError(f"cannot write results to {folder} ({error.strerror}: {there}): choose another folder with "
+                         "--out.") from error
 
 
 def _console():
     """The terminal's width, and enough for whole tables where the output is a file or a pipe."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=160)
+    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=_FILE_WIDTH)
 
 
 def _import_tensorflow_quietly():
@@ -173,21 +210,33 @@ def _import_tensorflow_quietly():
         os.close(nowhere)
 
 
-def main():
-    """Run the command; a user's mistake is one line, not a traceback."""
-    try:
-        commands(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        click.echo("Interrupted.", err=True)
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (ValueError, OSError) as error:
-        click.echo(f"smartbox: {error}", err=True)
-        sys.exit(2)
+def main(arguments=None):
+    """Run the command; a user's mistake is one line, not a traceback.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Instead of those on the command line.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: _complain(f"warning: {message}")
+        try:
+            commands.main(arguments, prog_name="smartbox", standalone_mode=False)
+        except (click.exceptions.Abort, KeyboardInterrupt):
+            _complain("interrupted; only what was finished has been written.")
+            sys.exit(130)
+        except click.ClickException as error:
+            _complain(f"{error.format_message()} 'smartbox bench --help' shows all options.")
+            sys.exit(error.exit_code)
+        except _MISTAKES as error:
+            if os.environ.get("SMARTBOX_DEBUG"):
+                raise
+            _complain(error if str(error) else type(error).__name__)
+            sys.exit(2)
+
+
+def _complain(message):
+    click.echo(f"smartbox: {' '.join(str(message).split())}", err=True)
 
 
 if __name__ == "__main__":

@@ -30,20 +30,23 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
     Parameters
     ----------
     network : "paper", callable or keras.Model, default="paper"
-        What to train: the paper's network, or a builder ``(image_shape, n_classes) -> keras.Model``. A keras.Model is taken as
-        trained: ``fit`` then checks the labels and trains nothing, and clones share the network.
+        What to train: the paper's network, or a builder ``(image_shape, n_classes) -> keras.Model``. A
+        keras.Model is taken as trained: ``fit`` then checks the labels and trains nothing, and clones share
+        the network.
     epochs : int, default=60
         Passes over the training images.
     batch_size : int, default=32
         Images in one training step.
     optimizer : str or keras.optimizers.Optimizer, default="sgd"
-        Keras' name of an optimiser, which then rises to ``learning_rate`` over the first twentieth of the steps and decays by a
-        cosine (with momentum 0.9 for "sgd"); an optimiser object is used with its own settings.
+        Keras' name of an optimiser, which then rises to ``learning_rate`` over the first twentieth of the
+        steps and decays by a cosine (with momentum 0.9 for "sgd"); an optimiser object is used with its own
+        settings.
     learning_rate : float, default=0.02
         The highest learning rate.
     patience : int or None, default=None
-        Stop after so many epochs without a lower validation loss, and keep the best weights. Without validation data in `fit`,
-        a tenth of the training images, of each identity alike, is held out. None trains all epochs.
+        Stop after so many epochs without a lower validation loss, and keep the best weights. Without
+        validation data in `fit`, a tenth of the training images, of each identity alike, is held out. None
+        trains all epochs.
     random_state : int, RandomState or None, default=None
         Draws initial weights, dropout and the order of images.
     verbose : int, default=0
@@ -66,13 +69,14 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
 
     Notes
     -----
-    A network that ends in a softmax is used without it, on the same weights: attacks need logits. With two classes
-    ``decision_function`` is the difference of the two logits, as scikit-learn wants it; `logits` always has one column a class.
+    A network that ends in a softmax is used without it, on the same weights: attacks need logits. With two
+    classes ``decision_function`` is the difference of the two logits, as scikit-learn wants it; `logits`
+    always has one column a class.
 
     References
     ----------
-    .. [1] Goel, Singh, Agarwal, Vatsa, Singh. "SmartBox: Benchmarking Adversarial Detection and Mitigation Algorithms for
-       Face Recognition", BTAS 2018, section 3.
+    .. [1] Goel, Singh, Agarwal, Vatsa, Singh. "SmartBox: Benchmarking Adversarial Detection and Mitigation
+       Algorithms for Face Recognition", BTAS 2018, section 3.
 
     Examples
     --------
@@ -123,8 +127,8 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         Parameters
         ----------
         network : keras.Model or path
-            One image input, one output of a column a class (logits or softmax); or the path of such a ``.keras`` file, which is
-            refused if it could run code.
+            One image input, one output of a column a class (logits or softmax); or the path of such a
+            ``.keras`` file, which is refused if it could run code.
         classes : array-like of shape (n_classes,), optional
             The label of each output, sorted. None numbers them from 0.
 
@@ -134,14 +138,19 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         """
         if not is_network(network):
             if not isinstance(network, (str, os.PathLike)):
-                raise ValueError(f"expected a keras.Model or the path of a .keras file, got {type(network).__name__}.")
+                raise ValueError(
+                    f"expected a keras.Model or the path of a .keras file, got {type(network).__name__}."
+                )
             network = load_keras_file(network)
         face = cls(network)
         engine = face._engine(network)
         classes = np.arange(engine.n_outputs) if classes is None else np.asarray(classes)
         if classes.shape != (engine.n_outputs,) or not np.array_equal(np.unique(classes), classes):
-            raise ValueError(f"expected classes as {engine.n_outputs} distinct labels in sorted order, one for each output of the "
-                             f"network, got an array of shape {classes.shape}: sort the labels and the outputs alike.")
+            raise ValueError(
+                f"expected classes as {engine.n_outputs} distinct labels in sorted order, one for each "
+                f"output of the network, got an array of shape {classes.shape}: sort the labels and the "
+                "outputs alike."
+            )
         face._adopt(network, classes)
         return face
 
@@ -176,15 +185,18 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             network = self._build(len(classes))
             engine = self._engine(network)
         if engine.n_outputs != len(classes):
-            raise ValueError(f"the network has {engine.n_outputs} outputs, but y holds {len(classes)} identities: the builder must "
-                             "use the n_classes that it is given.")
+            raise ValueError(
+                f"the network has {engine.n_outputs} outputs, but y holds {len(classes)} identities: the "
+                "builder must use the n_classes that it is given."
+            )
+        n_steps = self.epochs * -(-len(X) // self.batch_size)
         self.history_ = train(
             engine,
             network,
             X,
             np.searchsorted(classes, y).astype(np.int32),
             sample_weight,
-            optimizer=make_optimizer(self.optimizer, self.learning_rate, self.epochs * -(-len(X) // self.batch_size)),
+            optimizer=make_optimizer(self.optimizer, self.learning_rate, n_steps),
             epochs=self.epochs,
             batch_size=self.batch_size,
             rng=rng,
@@ -229,8 +241,9 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         y : array-like of shape (n,)
             Labels among ``classes_``.
         objective : {"cross_entropy", "odds", "margin", "saturating_cross_entropy"}, default="cross_entropy"
-            All grow as the label loses. "odds" is the log-odds against the label, whose softplus is the cross-entropy;
-            "margin" is the largest other logit less the label's; the last is cross-entropy as float32 softmax computes it.
+            All grow as the label loses. "odds" is the log-odds against the label, whose softplus is the
+            cross-entropy; "margin" is the largest other logit less the label's; the last is cross-entropy as
+            float32 softmax computes it.
 
         Returns
         -------
@@ -239,7 +252,8 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         gradient : ndarray like X
         """
         X, engine = self._ready(X)
-        return engine.value_and_gradient(X, self.label_index(check_labels(y, len(X), self.classes_)), objective)
+        y = check_labels(y, len(X), self.classes_)
+        return engine.value_and_gradient(X, self.label_index(y), objective)
 
     def vjp(self, X, cotangents):
         """Gradient of ``(cotangents * logits(X)).sum()`` by the images.
@@ -257,7 +271,10 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         X, engine = self._ready(X)
         cotangents = np.asarray(cotangents, dtype=np.float32)
         if cotangents.shape != (len(X), len(self.classes_)):
-            raise ValueError(f"expected cotangents of shape {(len(X), len(self.classes_))}, one a logit, got {cotangents.shape}.")
+            raise ValueError(
+                f"expected cotangents of shape {(len(X), len(self.classes_))}, one a logit, got "
+                f"{cotangents.shape}."
+            )
         return engine.vjp(X, cotangents)
 
     def activations(self, X, layers):
@@ -279,7 +296,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         return engine.activations(X, [layers] if isinstance(layers, str) else list(layers))
 
     def pass_counts(self):
-        """Images passed ``forward`` and ``backward`` through the network so far, and the number of ``traces``.
+        """Images passed ``forward`` and ``backward`` through the network so far, and how many ``traces``.
 
         All classifiers, attacks and Pipelines on the same network share these counts.
         """
@@ -292,7 +309,8 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         Parameters
         ----------
         path : str or path
-            Where to; by custom with the ending ``.smartbox``. An older file is replaced only once the new one is whole.
+            Where to; by custom with the ending ``.smartbox``. An older file is replaced only once the new one
+            is whole.
         """
         check_is_fitted(self, "network_")
         save_face(self, path)
@@ -310,23 +328,31 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
     def _build(self, n_classes):
         builder = NETWORKS.get(self.network) if isinstance(self.network, str) else self.network
         if not callable(builder):
-            raise ValueError(f"expected network as one of {sorted(NETWORKS)}, a builder (image_shape, n_classes) -> keras.Model, or a "
-                             f"keras.Model, got {self.network!r}.")
+            raise ValueError(
+                f"expected network as one of {sorted(NETWORKS)}, a builder (image_shape, n_classes) -> "
+                f"keras.Model, or a keras.Model, got {self.network!r}."
+            )
         network = builder(self.image_shape_, n_classes)
         if not is_network(network):
-            raise ValueError(f"expected the network builder to return a keras.Model, got {type(network).__name__}.")
+            raise ValueError(
+                f"expected the network builder to return a keras.Model, got {type(network).__name__}."
+            )
         return network
 
     def _check_identities(self, X, y):
         if y is None:
-            raise ValueError("FaceClassifier requires y to be passed, but the target y is None: one identity an image.")
+            raise ValueError(
+                "FaceClassifier requires y to be passed, but the target y is None: one identity an image."
+            )
         y = column_or_1d(y, warn=True)
         if len(y) != len(X):
             raise ValueError(f"expected one label an image, got {len(X)} images and {len(y)} labels.")
         check_classification_targets(y)
         if len(np.unique(y)) < 2:
-            raise ValueError(f"the classifier can't train when only one class is present: y holds {y[0]!r} alone, expected at least "
-                             "two identities.")
+            raise ValueError(
+                f"the classifier can't train when only one class is present: y holds {y.tolist()[0]!r} "
+                "alone, expected at least two identities."
+            )
         return y
 
     def _hold_out(self, X, y, weight, validation_data, classes, rng):
@@ -334,13 +360,22 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         if validation_data is None and self.patience is not None:
             labels, counts = np.unique(y, return_counts=True)
             if counts.min() < 2:
-                raise ValueError(f"patience holds out images of each identity, but y holds only one of {labels[counts.argmin()]!r}: "
-                                 "add another, pass validation_data, or use patience=None.")
+                raise ValueError(
+                    "patience holds out images of each identity, but y holds only one of "
+                    f"{labels.tolist()[counts.argmin()]!r}: add another, pass validation_data, or use "
+                    "patience=None."
+                )
             n_val = max(-(-len(y) // 10), len(classes))
-            X, X_val, y, y_val, weight, _ = train_test_split(X, y, weight, test_size=n_val, stratify=y, random_state=rng)
+            X, X_val, y, y_val, weight, _ = train_test_split(
+                X, y, weight, test_size=n_val, stratify=y, random_state=rng
+            )
             validation_data = X_val, y_val
         if validation_data is None:
             return X, y, weight, None
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
+            raise ValueError(
+                f"expected validation_data as a tuple (X, y), got {type(validation_data).__name__}."
+            )
         X_val = check_images(validation_data[0], image_shape=self.image_shape_, name="validation_data[0]")
         y_val = check_labels(validation_data[1], len(X_val), classes, name="validation_data[1]")
         return X, y, weight, (X_val, np.searchsorted(classes, y_val))
@@ -352,8 +387,10 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         check_labels(y, len(y), classes)
         n_outputs = self._engine(self.network).n_outputs
         if n_outputs != len(classes):
-            raise ValueError(f"the given network has {n_outputs} outputs, but y holds {len(classes)} identities: use "
-                             "FaceClassifier.from_network(network, classes=...) to say which they are.")
+            raise ValueError(
+                f"the given network has {n_outputs} outputs, but y holds {len(classes)} identities: use "
+                "FaceClassifier.from_network(network, classes=...) to say which they are."
+            )
         self._adopt(self.network, classes)
         return self
 
@@ -365,7 +402,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             self.n_features_in_ = int(np.prod(self.image_shape_))
 
     def __sklearn_clone__(self):
-        """A given network is shared, and stays fitted: Keras models are never copied behind the user's back."""
+        """A given network is shared and stays fitted: no Keras model is copied behind the user's back."""
         given = is_network(self.network)
         parameters = {name: value if name == "network" and given else clone(value, safe=False)
                       for name, value in self.get_params(deep=False).items()}
@@ -382,7 +419,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
 
 
 def load(path):
-    """Load what `FaceClassifier.save` wrote. Safe for files from strangers: arrays and stock Keras layers only.
+    """Load what `FaceClassifier.save` wrote. Safe for strangers' files: arrays and stock Keras layers only.
 
     Parameters
     ----------
@@ -417,8 +454,8 @@ def load(path):
 def load_sample_model():
     """The paper's network, trained on the built-in faces: for examples that run in seconds.
 
-    Trained on the training part (`FaceProtocol`, seed 0) of ``make_faces()``: 38 identities, images 96 x 84, grey.
-    ``python -m smartbox.data.make_sample_model`` makes its file anew.
+    Trained on the training part (`FaceProtocol`, seed 0) of ``make_faces()``: 38 identities, images 96 x 84,
+    grey. ``python -m smartbox.data.make_sample_model`` makes its file anew.
 
     Returns
     -------

@@ -4,9 +4,9 @@
 def paper_network(image_shape, n_classes):
     """The face network of the SmartBox paper.
 
-    Two convolutions of 16 filters, pooling, one of 32, pooling, one of 32, pooling, then dense layers of 100 (with 50 %
-    dropout), 100 and 1024 units and the logits. The paper names no activation, padding or initial weights: ReLU, none ("valid")
-    and He's for ReLU are ours.
+    Two convolutions of 16 filters, pooling, one of 32, pooling, one of 32, pooling, then dense layers of 100
+    (with 50 % dropout), 100 and 1024 units and the logits. The paper names no activation, padding or initial
+    weights: ReLU, none ("valid") and He's for ReLU are ours.
 
     Parameters
     ----------
@@ -27,22 +27,25 @@ def paper_network(image_shape, n_classes):
 
     References
     ----------
-    .. [1] Goel, Singh, Agarwal, Vatsa, Singh. "SmartBox: Benchmarking Adversarial Detection and Mitigation Algorithms for
-       Face Recognition", BTAS 2018, section 3.
+    .. [1] Goel, Singh, Agarwal, Vatsa, Singh. "SmartBox: Benchmarking Adversarial Detection and Mitigation
+       Algorithms for Face Recognition", BTAS 2018, section 3.
 
     Examples
     --------
     >>> from smartbox.networks import paper_network
     >>> paper_network((96, 84, 1), 38).count_params()
-    426030
+    424942
     """
     import keras
     from keras import layers
 
     if min(image_shape[:2]) < 24:
-        raise ValueError(f"the paper's network needs images of at least 24 x 24 pixels, got {image_shape[0]} x "
-                         f"{image_shape[1]}: use larger images, or a network builder of your own.")
-    # With Glorot's initial weights the signal shrinks layer by layer, and SGD at times stays at chance for twenty epochs.
+        raise ValueError(
+            f"the paper's network needs images of at least 24 x 24 pixels, got {image_shape[0]} x "
+            f"{image_shape[1]}: use larger images, or a network builder of your own."
+        )
+    # With Glorot's initial weights the signal shrinks layer by layer, and SGD at times stays at chance for
+    # twenty epochs.
     relu = {"activation": "relu", "kernel_initializer": "he_normal"}
     return keras.Sequential(
         [

@@ -22,6 +22,8 @@ CLASSES = [
 # What a class needs beyond its model for a check to be quick or to fit a dozen images.
 PARAMETERS = {
     "FGSM": [{"eps": 0.2}, {"norm": "l2", "eps": 2.0}, {"norm": "l1", "eps": "40", "targeted": True}],
+    "MIFGSM": [{"eps": 0.1}, {"eps": 1.0, "norm": "l2", "decay": 0.5}],
+    "DeepFool": [{}, {"norm": "linf", "n_candidates": 3}],
     "PGD": [
         {"max_iter": 5, "eps": "0.1"},
         {"max_iter": 5, "norm": "l2", "eps": 1.0, "early_stop": False},
@@ -36,7 +38,10 @@ EXCUSES = {
         "check_sample_weight_equivalence_on_dense_data": "training draws mini-batches, so that weight 0 is not absence",
         "check_sample_weight_equivalence_on_sparse_data": "images are never sparse",
     },
-    "PGD": {"check_transformer_n_iter": "fit iterates nothing; an attack's iterations are report_.n_iterations"},
+    **dict.fromkeys(
+        ("PGD", "MIFGSM", "DeepFool"),
+        {"check_transformer_n_iter": "fit iterates nothing; an attack's iterations are report_.n_iterations"},
+    ),
 }
 
 

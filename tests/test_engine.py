@@ -1,4 +1,4 @@
-"""The engine: gradients against central differences and an eager tape, logits behind every softmax, one trace, counts."""
+"""The engine: gradients by differences and an eager tape, logits behind each softmax, one trace, counts."""
 
 import gc
 import os
@@ -221,7 +221,9 @@ def test_logits_are_log_probabilities_and_weights_are_shared(name):
         np.testing.assert_allclose(
             face.predict_proba(X), out if name in PROBABILITIES else np.exp(out), atol=1e-6
         )
-        network.set_weights([RNG.normal(size=weight.shape) for weight in network.get_weights()])  # seen at once
+        network.set_weights(
+            [RNG.normal(size=weight.shape) for weight in network.get_weights()]
+        )  # seen at once
 
 
 def test_gradient_through_a_hidden_softmax_is_that_of_its_logits():
@@ -229,7 +231,9 @@ def test_gradient_through_a_hidden_softmax_is_that_of_its_logits():
     weights, _ = network.get_weights()
     probabilities = np.asarray(network(X), dtype=np.float64)
     _, _, gradient = FaceClassifier.from_network(network).value_and_gradient(X, Y)
-    expected = (probabilities - np.eye(3)[Y]) @ weights.astype(np.float64).T  # of cross-entropy, in closed form
+    expected = (probabilities - np.eye(3)[Y]) @ weights.astype(
+        np.float64
+    ).T  # of cross-entropy, in closed form
     np.testing.assert_allclose(gradient.reshape(5, -1), expected, atol=1e-5)
 
 
@@ -257,8 +261,13 @@ def test_one_trace_whatever_the_batch_the_attack_or_the_wrapper():
     images = {n: RNG.uniform(size=(n, *SHAPE)).astype(np.float32) for n in (1, 7, 128, 300)}
 
     def attack_everything():
-        models = [face, clone(face), FrozenEstimator(face), make_pipeline(GaussianBlur(sigma=0.5), face),
-                  make_pipeline(GaussianBlur(sigma=0.8), FrozenEstimator(face))]
+        models = [
+            face,
+            clone(face),
+            FrozenEstimator(face),
+            make_pipeline(GaussianBlur(sigma=0.5), face),
+            make_pipeline(GaussianBlur(sigma=0.8), FrozenEstimator(face)),
+        ]
         for n, batch in images.items():
             for model in models:
                 FGSM(model, eps=0.01 * n).generate(batch, np.zeros(n, dtype=int))
@@ -336,8 +345,12 @@ def test_threads_at_once_agree_with_one():
         thread.join()
     for batch, gradients in zip(batches, results, strict=True):
         expected = finite_difference(
-            lambda X: logsumexp(np.where(np.eye(3, dtype=bool)[index], -np.inf, logits_in_float64(network, X)), axis=1)
-            - logits_in_float64(network, X)[np.arange(9), index],
+            lambda X: (
+                logsumexp(
+                    np.where(np.eye(3, dtype=bool)[index], -np.inf, logits_in_float64(network, X)), axis=1
+                )
+                - logits_in_float64(network, X)[np.arange(9), index]
+            ),
             batch,
         )
         for gradient in gradients:
@@ -350,7 +363,13 @@ def test_threads_at_once_agree_with_one():
 
 def test_inference_leaves_dropout_and_batch_norm_alone():
     network = keras.Sequential(
-        [keras.Input(SHAPE), layers.BatchNormalization(), layers.Flatten(), layers.Dropout(0.5), layers.Dense(3)]
+        [
+            keras.Input(SHAPE),
+            layers.BatchNormalization(),
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(3),
+        ]
     )
     network.set_weights([RNG.uniform(0.5, 1.5, size=weight.shape) for weight in network.get_weights()])
     state = [np.asarray(variable).copy() for variable in network.variables]
@@ -370,14 +389,24 @@ def test_inference_leaves_dropout_and_batch_norm_alone():
 def test_training_moves_batch_norm_and_regularises():
     def builder(shape, n_classes):
         return keras.Sequential(
-            [keras.Input(shape), layers.BatchNormalization(momentum=0.5), layers.Flatten(),
-             layers.Dense(n_classes, kernel_initializer="zeros", kernel_regularizer=keras.regularizers.L2(0.1))]
+            [
+                keras.Input(shape),
+                layers.BatchNormalization(momentum=0.5),
+                layers.Flatten(),
+                layers.Dense(
+                    n_classes, kernel_initializer="zeros", kernel_regularizer=keras.regularizers.L2(0.1)
+                ),
+            ]
         )
 
-    face = FaceClassifier(builder, epochs=1, batch_size=5, optimizer=keras.optimizers.SGD(0.0), random_state=0)
+    face = FaceClassifier(
+        builder, epochs=1, batch_size=5, optimizer=keras.optimizers.SGD(0.0), random_state=0
+    )
     network = face.fit(X, Y).network_
     mean = network.layers[0].moving_mean.numpy()
-    np.testing.assert_allclose(mean, 0.5 * X.mean(axis=(0, 1, 2)), atol=1e-6)  # from 0, halfway to the batch's
+    np.testing.assert_allclose(
+        mean, 0.5 * X.mean(axis=(0, 1, 2)), atol=1e-6
+    )  # from 0, halfway to the batch's
     assert face.history_["loss"][0] == pytest.approx(np.log(3), abs=1e-6)  # of zero weights, penalty left out
 
 
@@ -400,7 +429,7 @@ def test_activations_of_a_layer_that_another_network_uses_too():
 def test_activations_refuse_unknown_names_and_none():
     face = FaceClassifier.from_network(small_network())
     images = np.zeros((1, 16, 12, 1))
-    with pytest.raises(ValueError, match="no layer 'conv9'; its layers are .*conv1, pool1, conv2"):
+    with pytest.raises(ValueError, match=r"no layer 'conv9'; its layers are .*conv1, pool1, conv2"):
         face.activations(images, ["conv9"])
     with pytest.raises(ValueError, match="at least one layer"):
         face.activations(images, [])
@@ -422,8 +451,14 @@ def two_outputs():
 
 REFUSED = {
     "two inputs": (two_inputs, r"one input \(batch, height, width, channels\), got inputs of shape"),
-    "flat input": (lambda: keras.Sequential([keras.Input((12,)), dense()]), "one input .* got inputs of shape"),
-    "not built": (lambda: keras.Sequential([layers.Flatten(), dense()]), "without a fixed input .*keras.Input"),
+    "flat input": (
+        lambda: keras.Sequential([keras.Input((12,)), dense()]),
+        "one input .* got inputs of shape",
+    ),
+    "not built": (
+        lambda: keras.Sequential([layers.Flatten(), dense()]),
+        "without a fixed input .*keras.Input",
+    ),
     "subclass": (HiddenSoftmax, "without a fixed input .*wrap it"),
     "two outputs": (two_outputs, "one output .* got outputs of shape"),
     "one column": (lambda: sequential(layers.Dense(1)), "at least 2 classes"),
@@ -465,7 +500,9 @@ def test_other_backends_are_refused(monkeypatch):
 def in_a_new_process(code, **environment):
     env = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     command = [sys.executable, "-c", code]
-    return subprocess.run(command, env=env | environment, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        command, env=env | environment, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 SHOW = "import smartbox, os; print(os.environ.get('TF_ENABLE_ONEDNN_OPTS'))"

@@ -6,7 +6,15 @@ import re
 
 from sklearn.utils import Bunch
 
+from smartbox._checks import as_number
+
 KINDS = {"attack": "attacks", "defense": "defenses", "detector": "detectors"}
+# Parameters that are not to be chosen, and why.
+OF_THE_RUN = {
+    "model": "attacks meet the network, and the network behind each defence",
+    "random_state": "each pass takes it from its seed; choose seeds (--seed)",
+    "verbose": "the run decides it; use verbose of Benchmark (--quiet)",
+}
 
 
 def available(kind):
@@ -33,16 +41,23 @@ def find(kind, name):
     return known, classes[known]
 
 
-def make(kind, name, parameters, **more):
-    """An instance, with ``parameters`` checked against those that its class has."""
-    _, cls = find(kind, name)
-    known = [parameter for parameter in inspect.signature(cls).parameters if parameter != "model"]
+def make(kind, name, parameters):
+    """An instance by its name; see `build`. An attack has no model yet."""
+    name, cls = find(kind, name)
+    return build(cls, f"{kind} {name!r}", parameters, **({"model": None} if kind == "attack" else {}))
+
+
+def build(cls, what, parameters, **more):
+    """An instance, with ``parameters`` checked against those that its class has, and their values as far as can be."""
+    known = [parameter for parameter in inspect.signature(cls).parameters if parameter not in OF_THE_RUN]
     for parameter in parameters:
         if parameter not in known:
-            raise ValueError(f"{kind} {name!r} has no parameter {parameter!r}{nearest(parameter, known)} "
+            raise ValueError(f"{what} has no parameter {parameter!r}{nearest(parameter, known)} "
                              f"It has: {', '.join(known) or 'none'}.")
     estimator = cls(**more, **parameters)
     estimator._validate_params()
+    if isinstance(parameters.get("eps"), str):  # any text passes as a parameter, only fractions pass an attack
+        as_number(parameters["eps"], f"eps of {what}")
     return estimator
 
 
@@ -61,14 +76,16 @@ def check_parameters(parameters, chosen):
     for kind, names in chosen.items():
         split.update({(kind, name): {} for name in names})
     for key, value in parameters.items():
-        kind, *rest = key.split(".")
-        if kind == "network" and len(rest) == 1:
-            split["network"][rest[0]] = value
-            continue
-        if kind not in chosen or len(rest) != 2:
+        kind, *rest = key.split(".") if isinstance(key, str) else ("",)
+        if (kind, len(rest)) != ("network", 1) and (kind not in chosen or len(rest) != 2):
             kinds = [f"{name}.NAME.PARAMETER" for name in chosen]
             raise ValueError(f"cannot set {key!r}{nearest(kind, [*chosen, 'network'])} Expected one of "
                              f"{', '.join(kinds)} or network.PARAMETER.")
+        if rest[-1] in OF_THE_RUN:
+            raise ValueError(f"cannot set {key!r}: {OF_THE_RUN[rest[-1]]}.")
+        if kind == "network":
+            split["network"][rest[0]] = value
+            continue
         name, _ = find(kind, rest[0])
         if name not in chosen[kind]:
             raise ValueError(f"cannot set {key!r}: the {kind} {name!r} is not part of this run, which has "

@@ -5,9 +5,10 @@ import io
 import json
 import os
 import platform
+import sys
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import joblib
@@ -17,6 +18,7 @@ from sklearn.utils import Bunch
 from smartbox._serialization import atomic_file
 
 PACKAGES = ("smartbox", "keras", "tensorflow", "scikit-learn", "numpy", "scipy")
+MITIGATION_COLUMNS = ("before_attack", "after_attack", "clean_mitigated", "transferred", "adaptive", "worst")
 DETECTION = ("precision", "recall", "accuracy", "roc_auc", "fpr", "tpr_at_fpr_1", "tpr_at_fpr_5")
 PERTURBATION = ("success", "success_8bit", "median_l1", "median_l2", "median_linf")
 RECOGNITION = ("verification", "identification")
@@ -30,12 +32,12 @@ class Results:
     Attributes
     ----------
     tables : dict of list of dict
-        ``mitigation``: accuracies of verification and identification in [0, 1]; ``detection``; ``attacks``: success and sizes.
-        One row a seed.
+        ``mitigation``: accuracies of verification and identification in [0, 1], NaN where there is no mitigation;
+        ``detection``; ``attacks``: success and sizes. One row a seed.
     provenance : dict
-        Versions, seeds, parameters, a hash of the data, machine and duration.
+        Versions, seeds, parameters, a hash of the data, machine, command and duration.
     examples : Bunch or None
-        One face through everything, for the picture.
+        One face of the first seed through everything, for the picture.
     """
 
     provenance: dict
@@ -43,9 +45,13 @@ class Results:
     examples: Bunch = None
     started: float = field(default_factory=time.monotonic)
 
-    def add(self, table, **row):
-        """Append a row."""
-        self.tables[table].append({name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()})
+    def merge(self, one):
+        """Take over a finished pass."""
+        for table, rows in one.tables.items():
+            self.tables[table] += rows
+        self.examples = self.examples or one.example
+        self.provenance["seeds"].append(one.seed)
+        self.provenance["seconds"] = round(time.monotonic() - self.started, 1)
 
     def over_seeds(self, table):
         """Rows with the seeds put together: each number becomes ``(mean, lowest, highest)``."""
@@ -60,42 +66,49 @@ class Results:
         return merged
 
     def save(self, folder):
-        """Write ``mitigation.csv``, ``detection.csv``, ``attacks.csv``, ``results.json`` and ``faces.png`` into ``folder``.
+        """Write the tables as CSV, everything as ``results.json``, and the picture as ``faces.png``.
 
         Parameters
         ----------
         folder : str or path
-            Made if it does not exist. Each file is replaced only once the new one is whole.
+            Made if it does not exist. Files of an earlier run are replaced, each only once the new one is whole.
 
         Returns
         -------
         paths : list of Path
         """
+        from smartbox.benchmark._figures import save_example_figure
+
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [self._save_csv(folder / f"{table}.csv", rows) for table, rows in self.tables.items() if rows]
-        with atomic_file(folder / "results.json") as file:
-            file.write(json.dumps({"provenance": self.provenance, "tables": _jsonable(self.tables)}, indent=1).encode())
-        paths.append(folder / "results.json")
+        whole = {"provenance": self.provenance, "tables": self.tables}
+        paths = [_write(folder / "results.json", json.dumps(_jsonable(whole), indent=1, allow_nan=False))]
+        for table, rows in self.tables.items():
+            if rows:
+                paths.append(_write(folder / f"{table}.csv", _csv(rows)))
+            else:
+                (folder / f"{table}.csv").unlink(missing_ok=True)  # or an earlier run's would pass for this one's
         if self.examples is not None:
-            from smartbox.benchmark._figures import save_example_figure
-
             paths.append(save_example_figure(self.examples, folder / "faces.png"))
         return paths
 
-    @staticmethod
-    def _save_csv(path, rows):
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-        with atomic_file(path) as file:
-            file.write(text.getvalue().encode())
-        return path
+
+def _write(path, text):
+    with atomic_file(path) as file:
+        file.write(text.encode())
+    return path
 
 
-def provenance(faces, plan, seeds):
-    """Everything that the numbers depend on."""
+def _csv(rows):
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def provenance(X, y, plan, description):
+    """Everything that the numbers depend on; the seeds are noted as they finish."""
     estimators = {"network": plan.network.get_params(deep=False)}
     for kind in ("attack", "defense", "detector"):
         for name, estimator in plan[kind].items():
@@ -106,13 +119,15 @@ def provenance(faces, plan, seeds):
         parameters.pop("verbose", None)
     return {
         "data": {
-            "sha1": joblib.hash((np.asarray(faces.images), np.asarray(faces.target)), hash_name="sha1"),
-            "images": list(faces.images.shape),
-            "identities": len(np.unique(faces.target)),
+            "description": str(description).split("\n")[0],
+            "sha1": joblib.hash((np.asarray(X), y), hash_name="sha1"),
+            "images": list(X.shape),
+            "identities": len(np.unique(y)),
         },
-        "seeds": [int(seed) for seed in seeds],
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "seeds": [],
         "parameters": _jsonable(estimators),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "as TensorFlow decides"),
         "threat_models": {
@@ -123,18 +138,27 @@ def provenance(faces, plan, seeds):
     }
 
 
+def _version(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a checkout, or a distribution of another name such as tensorflow-cpu
+        return getattr(sys.modules.get(package), "__version__", "unknown")
+
+
 def _spread(values):
-    if not isinstance(values[0], (int, float)):
-        return values[0]
     return float(np.mean(values)), float(np.min(values)), float(np.max(values))
 
 
 def _jsonable(value):
-    """NaN is no JSON: null; other objects as their repr."""
+    """NaN is no JSON: null; functions and classes by their name, other objects as their repr."""
     if isinstance(value, dict):
         return {str(key): _jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_jsonable(item) for item in value]
+    if isinstance(value, np.generic):
+        return _jsonable(value.item())
     if isinstance(value, float) and not np.isfinite(value):
         return None
+    if hasattr(value, "__qualname__"):  # the repr of a function would be another in each run
+        return f"{value.__module__}.{value.__qualname__}"
     return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)

@@ -1,77 +1,111 @@
 """Results as tables for a terminal, shaped as the SmartBox paper's Tables 2 and 3."""
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
-from smartbox.benchmark._results import DETECTION, PERTURBATION, RECOGNITION
+from smartbox.benchmark._results import DETECTION, MITIGATION_COLUMNS, PERTURBATION, RECOGNITION
 
-_COLUMNS = {
+_LABELS = {
     "before_attack": "before\nattack",
     "after_attack": "after\nattack",
     "clean_mitigated": "clean,\nmitigated",
-    "transferred": "mitigated\n(transferred)",
-    "adaptive": "mitigated\n(adaptive)",
-    "worst": "worst",
+    "transferred": "mitigated,\ntransferred",
+    "adaptive": "mitigated,\nadaptive",
+    "worst": "mitigated,\nworst",
+    "roc_auc": "ROC AUC",
+    "fpr": "FPR",
+    "tpr_at_fpr_1": "TPR at\nFPR 1 %",
+    "tpr_at_fpr_5": "TPR at\nFPR 5 %",
+    "success_8bit": "success,\n8 bits",
+    "median_l1": "median\nl1",
+    "median_l2": "median\nl2",
+    "median_linf": "median\nlinf",
 }
-_LABELS = {"roc_auc": "ROC AUC", "fpr": "FPR", "tpr_at_fpr_1": "TPR at\nFPR 1 %", "tpr_at_fpr_5": "TPR at\nFPR 5 %"}
 
 
-def tables(results, metrics):
-    """The rich tables that hold any of ``metrics``."""
+def tables(results, metrics, width=160):
+    """The tables that hold any of ``metrics``, for a terminal of ``width`` columns."""
     made = []
-    recognition = [metric for metric in RECOGNITION if metric in metrics]
-    if recognition and results.tables["mitigation"]:
-        made.append(_mitigation(results, recognition))
-    detection = [metric for metric in DETECTION if metric in metrics]
-    if detection and results.tables["detection"]:
-        made.append(_detection(results, detection))
-    sizes = [metric for metric in PERTURBATION if metric in metrics]
-    if sizes:
-        made.append(_attacks(results, sizes))
+    for make, among in ((_mitigation, RECOGNITION), (_detection, DETECTION), (_attacks, PERTURBATION)):
+        chosen = [metric for metric in among if metric in metrics]
+        made += make(results, chosen, width) if chosen else []
     return made
 
 
-def _mitigation(results, metrics):
-    rows = [row for row in results.over_seeds("mitigation") if row["metric"] in metrics]
+def _mitigation(results, metrics, width):
+    rows = [row for metric in metrics for row in results.over_seeds("mitigation") if row["metric"] == metric]
+    if not rows:
+        return []
     title = f"Mitigation: accuracy (%) over all {rows[0]['n'][0]:.0f} test faces"
-    table = _table(title, ["Attack", "Mitigation", "Measure"], _COLUMNS.values())
-    for metric in metrics:
-        for row in rows:
-            if row["metric"] == metric:
-                table.add_row(row["attack"], row["defense"], metric, *(percent(row[column]) for column in _COLUMNS))
-        table.add_section()
-    return table
+    lines = [((row["attack"], row["defense"], row["metric"]), [percent(row[column]) for column in MITIGATION_COLUMNS])
+             for row in rows]
+    return [_folded(title, ["Attack", "Mitigation", "Measure"], MITIGATION_COLUMNS, lines, width)]
 
 
-def _detection(results, metrics):
+def _detection(results, metrics, width):
     rows = results.over_seeds("detection")
-    title = f"Detection (%), attack unaware of the detector, which was trained once on {rows[0]['trained_on']}"
-    table = _table(title, ["Attack", "Detector"], [_LABELS.get(metric, metric) for metric in metrics])
-    for row in rows:
-        table.add_row(row["attack"], row["detector"], *(percent(row[metric]) for metric in metrics))
-    return table
+    if not rows:
+        return []
+    title = f"Detection (%): attacks unaware of the detector, which was trained once on {rows[0]['trained_on']}"
+    lines = [((row["attack"], row["detector"]), [percent(row[metric]) for metric in metrics]) for row in rows]
+    return [_folded(title, ["Attack", "Detector"], metrics, lines, width)]
 
 
-def _attacks(results, metrics):
-    table = _table("Attacks: success (%) and median size over all test faces", ["Attack", "Against"],
-                   [metric.replace("_", "\n") for metric in metrics])  # fmt: skip
-    for row in results.over_seeds("attacks"):
-        cells = [percent(row[metric]) if metric.startswith("success") else f"{row[metric][0]:.4g}" for metric in metrics]
-        table.add_row(row["attack"], row["against"], *cells)
-    return table
+def _attacks(results, metrics, width):
+    title = "Attacks: success (%) and median size over all test faces"
+    lines = [((row["attack"], row["against"]),
+              [(percent if metric.startswith("success") else plain)(row[metric]) for metric in metrics])
+             for row in results.over_seeds("attacks")]
+    return [_folded(title, ["Attack", "Against"], metrics, lines, width)]
 
 
-def _table(title, names, columns):
-    table = Table(title=title, title_justify="left", min_width=min(len(title) + 2, 100))
-    for name in names:
-        table.add_column(name)
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
+def _folded(title, names, columns, lines, width):
+    """One table; where it would be wider than ``width`` several, each of as many columns as fit beside the names."""
+    labels = [_LABELS.get(column, column) for column in columns]
+    named = [_wide([name, *(cells[i] for cells, _ in lines)]) for i, name in enumerate(names)]
+    wide = [_wide([label, *(cells[i] for _, cells in lines)]) for i, label in enumerate(labels)]
+    parts = []
+    for part in _parts(wide, width - sum(named) - 1):
+        table = Table(show_lines=any("\n" in cell for _, cells in lines for cell in cells))
+        for name in names:
+            table.add_column(name, overflow="fold")
+        for label in labels[part]:
+            table.add_column(label, justify="right")
+        for cells, values in lines:
+            table.add_row(*map(Text, cells), *values[part])
+        parts.append(table)
+    return Group(Text(title, style="italic"), *parts)
+
+
+def _wide(cells):
+    """Width of a column on the terminal, with its padding and border."""
+    return 3 + max(len(line) for cell in cells for line in cell.split("\n"))
+
+
+def _parts(widths, room):
+    """Slices of neighbours that fit into ``room``, at least one in each."""
+    start, used = 0, 0
+    for i, width in enumerate(widths):
+        if i > start and used + width > room:
+            yield slice(start, i)
+            start, used = i, 0
+        used += width
+    yield slice(start, len(widths))
 
 
 def percent(spread):
-    """``98.86``, or with several seeds ``98.86 (98.48-99.24)``."""
-    mean, low, high = (100 * value for value in spread)
+    """``98.86``, or with several seeds that, and the lowest and the highest below it."""
+    return _with_range(spread, lambda value: f"{100 * value:.2f}")
+
+
+def plain(spread):
+    """As `percent`, of a number that is no share."""
+    return _with_range(spread, lambda value: f"{value:.4g}")
+
+
+def _with_range(spread, text):
+    mean, low, high = spread
     if mean != mean:
         return "-"
-    return f"{mean:.2f}" if low == high else f"{mean:.2f} ({low:.2f}-{high:.2f})"
+    return text(mean) if low == high else f"{text(mean)}\n{text(low)}-{text(high)}"

@@ -1,0 +1,33 @@
+"""The end of every minimum-norm attack: a line search back towards the image."""
+
+import numpy as np
+
+
+def polish(model, X, X_adv, reached, n_steps=12):
+    """Move each adversarial image towards its original as far as it stays adversarial on the way that bisection takes.
+
+    Parameters
+    ----------
+    model : face model
+    X, X_adv : ndarray of shape (n, height, width, channels)
+        Originals and results. Where ``X_adv`` is not adversarial it is kept as it is.
+    reached : callable
+        Takes predicted labels and rows; tells which are what the attacker wants.
+    n_steps : int
+        Halvings: the distance left is at most ``2**-n_steps`` of the whole.
+
+    Returns
+    -------
+    X_near : ndarray like X
+        Adversarial wherever ``X_adv`` is, and no farther from ``X``.
+    """
+    near = X_adv.copy()
+    rows = np.flatnonzero(reached(model.predict(X_adv), np.arange(len(X))))
+    low, high = np.zeros(len(rows), np.float32), np.ones(len(rows), np.float32)
+    for _ in range(n_steps if rows.size else 0):
+        middle = (low + high) / 2
+        tried = X[rows] + middle[:, None, None, None] * (X_adv[rows] - X[rows])
+        won = reached(model.predict(tried), rows)
+        near[rows[won]] = tried[won]
+        high, low = np.where(won, middle, high), np.where(won, low, middle)
+    return near

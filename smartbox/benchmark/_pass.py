@@ -1,0 +1,162 @@
+"""One seed's pass: train, attack, mitigate, detect."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import Bunch
+
+from smartbox._compat import FrozenEstimator
+from smartbox._progress import say
+from smartbox.benchmark._results import MITIGATION_COLUMNS
+from smartbox.datasets import make_detection_set
+from smartbox.metrics import detection_report
+from smartbox.protocol import FaceProtocol
+
+_UNDEFENDED = "none"  # the mitigation of a run without one, for its accuracies before and after the attack
+
+
+@dataclass
+class Pass:
+    """One seed; `run` fills ``tables`` and ``example``."""
+
+    images: np.ndarray
+    target: np.ndarray
+    names: dict
+    plan: Bunch
+    seed: int
+    verbose: int = 0
+    tables: dict = field(default_factory=lambda: {"mitigation": [], "detection": [], "attacks": []})
+    example: Bunch = None
+
+    def run(self):
+        """Do everything, and return the pass itself."""
+        images, target = self.images, self.target
+        protocol = FaceProtocol(random_state=self.seed)
+        train, validation, test = protocol.split(target)
+        self.X, self.y = np.asarray(images[test]), target[test]
+        self.claims = protocol.assign(self.y, classes=np.unique(target))
+        X_train, y_train = np.asarray(images[train]), target[train]
+        self._say(f"Seed {self.seed}: {len(train)} faces to train, {len(validation)} to validate, "
+                  f"{len(test)} to test")  # fmt: skip
+        self.face = clone(self.plan.network).set_params(random_state=self.seed, verbose=self.verbose)
+        self.face.fit(X_train, y_train, validation_data=(np.asarray(images[validation]), target[validation]))
+        pipelines = self._defend(X_train, y_train)
+        attacked = {name: self._attack(name, self.face, "the network") for name in self.plan.attack}
+        for name, X_adv in attacked.items():
+            for defense, pipeline in (pipelines or {_UNDEFENDED: None}).items():
+                self._mitigate(name, X_adv, defense, pipeline)
+        if self.plan.detector:
+            self._detect(attacked, X_train, y_train)
+        self._keep_example(attacked, pipelines)
+        return self
+
+    def _defend(self, X_train, y_train):
+        pipelines = {}
+        for name, defense in self.plan.defense.items():
+            fitted = _seeded(clone(defense), self.seed).fit(X_train, y_train)
+            pipelines[name] = Pipeline([(name, FrozenEstimator(fitted)), ("face", FrozenEstimator(self.face))])
+        return pipelines
+
+    def _aim(self, name, model):
+        return _seeded(clone(self.plan.attack[name]), self.seed).set_params(model=model, verbose=self.verbose)
+
+    def _attack(self, name, model, what):
+        """Attack the test faces, and note the sizes."""
+        attack = self._aim(name, model)
+        self._say(f"{name} against {what}")
+        y = self.claims.targets if attack.targeted else self.y
+        X_adv, report = attack.generate(self.X, y, return_report=True)
+        self._add(
+            "attacks",
+            attack=name,
+            against=what,
+            success=report.success.mean(),
+            success_8bit=report.success_8bit.mean(),
+            **{f"median_{norm}": np.median(report[norm]) for norm in ("l1", "l2", "linf")},
+            gradients_per_face=report.n_gradients.mean(),
+            zero_gradients=report.n_zero_gradients.sum(),
+        )
+        return X_adv
+
+    def _right(self, model, X):
+        """Per face: whether the decision is right; a claim is accepted if and only if it is the prediction."""
+        predicted = model.predict(X)
+        return {
+            "verification": (predicted == self.claims.claims) == self.claims.is_genuine,
+            "identification": predicted == self.y,
+        }
+
+    def _mitigate(self, name, X_adv, defense, pipeline):
+        right = {"before_attack": self._right(self.face, self.X), "after_attack": self._right(self.face, X_adv)}
+        if pipeline is not None:
+            X_adaptive = self._attack(name, pipeline, defense)
+            right["clean_mitigated"] = self._right(pipeline, self.X)
+            right["transferred"] = transferred = self._right(pipeline, X_adv)
+            right["adaptive"] = adaptive = self._right(pipeline, X_adaptive)
+            right["worst"] = {metric: transferred[metric] & adaptive[metric] for metric in transferred}
+        for metric in ("verification", "identification"):
+            shares = {column: decisions[metric].mean() for column, decisions in right.items()}
+            accuracies = dict.fromkeys(MITIGATION_COLUMNS, np.nan) | shares
+            self._add("mitigation", attack=name, defense=defense, metric=metric, n=len(self.y), **accuracies)
+
+    def _detect(self, attacked, X_train, y_train):
+        X_fit, y_fit = self._detection_training_set(X_train, y_train)
+        trained_on = " + ".join(attacked)
+        for name, detector in self.plan.detector.items():
+            self._say(f"{name} learns to detect {trained_on}")
+            detector = _seeded(clone(detector), self.seed).fit(X_fit, y_fit)
+            for attack, X_adv in attacked.items():
+                X, y, _ = make_detection_set(self.X, X_adv)
+                report = detection_report(y, detector.decision_function(X), threshold=detector.threshold_)
+                self._add("detection", attack=attack, detector=name, trained_on=trained_on, **report)
+
+    def _detection_training_set(self, X_train, y_train):
+        """Each training face clean and attacked once, by one of the attacks each, so that both halves are equal."""
+        X_adv = np.empty_like(X_train)
+        share = np.random.RandomState(self.seed).permutation(len(X_train)) % len(self.plan.attack)
+        targets = FaceProtocol(random_state=self.seed).assign(y_train).targets
+        for i, name in enumerate(self.plan.attack):
+            rows = np.flatnonzero(share == i)
+            if not rows.size:  # more attacks than faces
+                continue
+            attack = self._aim(name, self.face)
+            self._say(f"{name} against the network, on training faces for the detectors")
+            X_adv[rows] = attack.generate(X_train[rows], (targets if attack.targeted else y_train)[rows])
+        X, y, _ = make_detection_set(X_train, X_adv)
+        return X, y
+
+    def _keep_example(self, attacked, pipelines):
+        """One face through everything: the best lit of those that the network knows, if it knows any."""
+        light = np.median(self.X.reshape(len(self.X), -1), axis=1)
+        i = int(np.argmax(light + self._right(self.face, self.X)["identification"]))
+
+        def seen(model, X):
+            return self._name(model.predict(X[i : i + 1])[0])
+
+        pairs = [(name, defense) for name in attacked for defense in pipelines]
+        self.example = Bunch(
+            face=self.X[i],
+            name=self._name(self.y[i]),
+            before=seen(self.face, self.X),
+            attacked={name: X_adv[i] for name, X_adv in attacked.items()},
+            after={name: seen(self.face, X_adv) for name, X_adv in attacked.items()},
+            mitigated={(name, defense): pipelines[defense][:-1].transform(attacked[name][i : i + 1])[0]
+                       for name, defense in pairs},
+            repaired={(name, defense): seen(pipelines[defense], attacked[name]) for name, defense in pairs},
+        )  # fmt: skip
+
+    def _name(self, label):
+        return self.names.get(label, str(label))
+
+    def _add(self, table, **row):
+        row = {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
+        self.tables[table].append({"seed": self.seed, **row})
+
+    def _say(self, text):
+        say(text, enabled=self.verbose)
+
+
+def _seeded(estimator, seed):
+    return estimator.set_params(random_state=seed) if "random_state" in estimator.get_params() else estimator

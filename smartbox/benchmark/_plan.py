@@ -1,0 +1,73 @@
+"""What a run is made of: every estimator, made and checked before any work is done."""
+
+from collections.abc import Iterable, Mapping
+from numbers import Integral
+
+from sklearn.utils import Bunch
+
+from smartbox.benchmark import _registry as registry
+from smartbox.benchmark._results import DETECTION, METRICS
+from smartbox.face import FaceClassifier
+
+
+def make_plan(*, attacks, defenses, detectors, parameters, seeds):
+    """Make every estimator of a run; the parameters are those of `Benchmark`.
+
+    Returns
+    -------
+    plan : Bunch
+        ``network``, a FaceClassifier; ``attack``, ``defense``, ``detector``, estimators by command-line name;
+        ``seeds``.
+
+    Raises
+    ------
+    ValueError
+        If a name, a parameter or a seed is none, with the nearest known one; or a parameter's value does not suit.
+    """
+    chosen = {"attack": attacks, "defense": defenses, "detector": detectors}
+    chosen = {kind: _check_names(kind, names) for kind, names in chosen.items()}
+    if not chosen["attack"]:
+        raise ValueError(f"expected at least one attack, got none. Known: {', '.join(registry.available('attack'))}.")
+    seeds = _check_seeds(seeds)
+    if not isinstance(parameters, (Mapping, type(None))):
+        raise ValueError(f'expected parameters as a dict such as {{"attack.fgsm.eps": 0.03}}, got {parameters!r}.')
+    split = registry.check_parameters(parameters or {}, chosen)
+    network = registry.build(FaceClassifier, "the network", split["network"])
+    made = {kind: {name: registry.make(kind, name, split[kind, name]) for name in names}
+            for kind, names in chosen.items()}
+    return Bunch(network=network, seeds=seeds, **made)
+
+
+def check_metrics(metrics, detectors):
+    """Raise a ValueError unless each is a metric, and one of them has something to measure."""
+    known = f"Known: {', '.join(METRICS)}."
+    if not metrics:
+        raise ValueError(f"expected at least one metric, got none. {known}")
+    for metric in metrics:
+        if metric not in METRICS:
+            raise ValueError(f"there is no metric {metric!r}{registry.nearest(metric, METRICS)} {known}")
+    if not detectors and set(metrics) <= set(DETECTION):
+        raise ValueError(f"there would be nothing to print: {', '.join(metrics)} needs a detector; name one with "
+                         "--detectors, or other --metrics.")
+
+
+def _check_names(kind, names):
+    """Distinct command-line names."""
+    is_list = isinstance(names, Iterable) and not isinstance(names, (str, bytes))
+    names = list(names) if is_list else names
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"expected {registry.KINDS[kind]} as a list of names, e.g. "
+                         f"{list(registry.available(kind))[:1]}, got {names!r}.")
+    return list(dict.fromkeys(registry.find(kind, name)[0] for name in names))
+
+
+def _check_seeds(seeds):
+    if isinstance(seeds, (str, bytes)) or not isinstance(seeds, Iterable):
+        raise ValueError(f"expected seeds as a list of integers, e.g. (0, 1, 2), got {seeds!r}.")
+    seeds = list(dict.fromkeys(seeds))
+    if not seeds:
+        raise ValueError("expected at least one seed, got none.")
+    for seed in seeds:
+        if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+            raise ValueError(f"expected seeds as integers from 0 to 2**32 - 1, got {seed!r}.")
+    return [int(seed) for seed in seeds]
