@@ -1,5 +1,6 @@
 """The contracts of SmartBox: what an attack, a defence and a detector are. No algorithm."""
 
+import warnings
 from numbers import Integral
 
 import numpy as np
@@ -146,7 +147,7 @@ class BaseAttack(StatelessTransformer):
         "verbose": ["verbose"],
     }
 
-    def generate(self, X, y=None, *, return_report=False):
+    def generate(self, X, y=None, *, out=None, return_report=False):
         """Make adversarial images, and keep a report in ``report_``.
 
         Parameters
@@ -156,6 +157,9 @@ class BaseAttack(StatelessTransformer):
         y : array-like of shape (n,), optional
             The labels to leave, or with ``targeted=True`` the labels to reach. None takes the model's own predictions, which
             no targeted attack can use.
+        out : ndarray or memmap, optional
+            Float32 array like ``X`` that takes the adversarial images, batch by batch: with it, and ``X`` itself a memmap, sets
+            larger than memory can be attacked.
         return_report : bool, default=False
             Also return the report.
 
@@ -171,8 +175,13 @@ class BaseAttack(StatelessTransformer):
         ------
         ValueError
             If the model is missing or unfitted, the images do not fit it, or a label was never seen.
+
+        Notes
+        -----
+        When interrupted (Ctrl-C), ``report_`` covers the images that were finished and holds them as ``report_.X_adv``.
         """
-        X_adv, self.report_ = self._generate(X, y)
+        X_adv, self.report_ = self._generate(X, y, out=out, keep_report=True)
+        self._warn_of_zero_gradients()
         return (X_adv, self.report_) if return_report else X_adv
 
     def transform(self, X):
@@ -189,23 +198,33 @@ class BaseAttack(StatelessTransformer):
         """
         return self._generate(X, None)[0]
 
-    def _generate(self, X, y):
+    def _generate(self, X, y, *, out=None, keep_report=False):
+        """Adversarial images and, if it is to be kept, the report; everything but ``_perturb`` and its checks is here."""
         self._validate_params()
         model = self._face_model()
         X = check_images(self._check_images(X), image_shape=model.image_shape_)
-        before = model.predict(X)
-        y = self._labels(y, before, model)
+        y = self._labels(y, len(X), model)
+        X_adv = _check_out(out, X) if out is not None else np.empty_like(X)
         seed = check_random_state(self.random_state).randint(2**63, dtype=np.int64)
         streams = ImageStreams.from_images(X, seed)
-        X_adv, parts = np.empty_like(X), []
-        with progress_bar(type(self).__name__, len(X), enabled=self.verbose) as advance:
-            for batch in gen_batches(len(X), self.batch_size):
-                images, counts = self._perturb(model, X[batch], y[batch], streams.take(batch))
-                X_adv[batch] = np.clip(images, 0, 1)
-                parts.append(counts)
-                advance(len(X[batch]))
-        counts = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return X_adv, self._report(model, X, X_adv, y, before, counts)
+        parts, n_won, n_done = [], 0, 0
+        try:
+            with progress_bar(type(self).__name__, len(X), enabled=self.verbose) as advance:
+                for batch in gen_batches(len(X), self.batch_size):
+                    before = model.predict(X[batch]) if keep_report or y is None else None
+                    labels = before if y is None else y[batch]
+                    images, counts = self._perturb(model, X[batch], labels, streams.take(batch))
+                    images = np.clip(images, 0, 1).astype(np.float32, copy=False)
+                    if keep_report:
+                        parts.append({**self._measure(model, X[batch], images, labels, before), **counts})
+                        n_won += int(parts[-1]["success"].sum())
+                    X_adv[batch], n_done = images, batch.stop  # last, since out may be X itself
+                    advance(len(labels), note=f"{100 * n_won / n_done:.1f} % success" if keep_report else "")
+        except KeyboardInterrupt:
+            if parts:
+                self.report_ = Bunch(X_adv=X_adv[:n_done], **_joined(parts))
+            raise
+        return X_adv, _joined(parts) if keep_report else None
 
     def _face_model(self):
         from smartbox.face import as_face_model
@@ -215,37 +234,57 @@ class BaseAttack(StatelessTransformer):
                              "only for a meta-estimator, such as adversarial training, that supplies the model itself.")
         return as_face_model(self.model)
 
-    def _labels(self, y, predicted, model):
+    def _labels(self, y, n_images, model):
+        """The labels given, checked; None for the model's own predictions."""
         if y is not None:
-            return check_labels(y, len(predicted), model.classes_)
+            return check_labels(y, n_images, model.classes_)
         if self.targeted:
             raise ValueError("a targeted attack needs y, the label that each image shall reach, e.g. "
                              "FaceProtocol().assign(y).targets: call generate(X, y).")
-        return predicted
+        return None
 
     def _reached(self, predicted, y):
         """Whether each prediction is what the attacker wants."""
         return predicted == y if self.targeted else predicted != y
 
-    def _report(self, model, X, X_adv, y, before, counts):
+    def _measure(self, model, X, X_adv, y, before):
+        """Success and size of one batch, from the images that are returned."""
         after = model.predict(X_adv)
         rounded = model.predict(np.rint(X_adv * 255) / np.float32(255))
         delta = (X_adv - X).reshape(len(X), -1)
-        return Bunch(
-            success=self._reached(after, y),
-            success_8bit=self._reached(rounded, y),
+        return {
+            "success": self._reached(after, y),
+            "success_8bit": self._reached(rounded, y),
             **{norm: _norms.size(delta, norm) for norm in _norms.NORMS},
-            **counts,
-            initially_wrong=self._reached(before, y),
-            prediction_before=before,
-            prediction_after=after,
-        )
+            "initially_wrong": self._reached(before, y),
+            "prediction_before": before,
+            "prediction_after": after,
+        }
+
+    def _warn_of_zero_gradients(self):
+        n_flat = np.count_nonzero(self.report_.n_zero_gradients)
+        if n_flat:
+            warnings.warn(f"the gradient was zero for {n_flat} of {len(self.report_.success)} images, at least at times: there the "
+                          "attack went at random or stopped. A success rate that is low for this reason says nothing about "
+                          "robustness (see report_.n_zero_gradients).", stacklevel=3)
 
     def __sklearn_clone__(self):
         """A clone attacks the very same model: copying or unfitting it would attack another."""
         parameters = {name: value if name == "model" else clone(value, safe=False)
                       for name, value in self.get_params(deep=False).items()}
         return type(self)(**parameters)
+
+
+def _check_out(out, X):
+    if not isinstance(out, np.ndarray) or out.shape != X.shape or out.dtype != np.float32 or not out.flags.writeable:
+        came = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
+        raise ValueError(f"expected out as a writeable float32 array of shape {X.shape}, like X, got {came}: e.g. "
+                         "np.lib.format.open_memmap('adversarial.npy', 'w+', np.float32, X.shape).")
+    return out
+
+
+def _joined(parts):
+    return Bunch(**{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
 class BaseDetector(ClassifierMixin, ImageEstimator):
