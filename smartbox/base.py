@@ -19,6 +19,8 @@ from smartbox._streams import ImageStreams
 class ImageEstimator(BaseEstimator):
     """An estimator whose ``X`` is images ``(n, height, width, channels)``, finite float32 in [0, 1]."""
 
+    _parameter_constraints = {}  # a subclass names those of its parameters
+
     def _check_images(self, X, *, reset=False):
         """Check ``X``; with ``reset`` learn its shape, without it hold ``X`` to the shape that was learnt."""
         X = check_images(X, image_shape=None if reset else getattr(self, "image_shape_", None))

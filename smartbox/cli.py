@@ -68,13 +68,13 @@ def commands(ctx):
 @click.option("--defenses", type=_Names(), default="gaussian_blur", show_default=True, metavar="NAME,...",
               help="Or 'none'.")
 @click.option("--detectors", type=_Names(), default="pca", show_default=True, metavar="NAME,...", help="Or 'none'.")
-@click.option("--metrics", type=_Names(), default=_DEFAULT_METRICS, show_default=", ".join(_DEFAULT_METRICS),
-              metavar="NAME,...", help="What to print; the files hold everything.")
+@click.option("--metrics", type=_Names(), default=_DEFAULT_METRICS, metavar="NAME,...",
+              help=f"What to print; the files hold everything.  [default: {', '.join(_DEFAULT_METRICS)}]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
               help="A parameter, e.g. attack.fgsm.eps=8/255, defense.gaussian_blur.sigma=0.8, detector.pca.C=0.1, "
               "network.epochs=60 (here 30 unless set). Repeat for more.")
-@click.option("--seed", "seeds", type=click.IntRange(0, 2**32 - 1), multiple=True, default=(0,), show_default="0",
-              metavar="N", help="Repeat for several: the tables then show the mean over the lowest and highest.")
+@click.option("--seed", "seeds", type=int, multiple=True, default=(0,), metavar="N",
+              help="Repeat for several: the tables then show the mean, and below it the range.  [default: 0]")
 @click.option("--out", type=click.Path(path_type=Path), default="smartbox-results", show_default=True, metavar="DIR",
               help="Folder for the tables (CSV, JSON) and the picture; files of an earlier run are replaced.")
 @click.option("--quiet", is_flag=True, help="No progress, only the tables.")

@@ -92,7 +92,7 @@ def test_optimizers(optimizer):
 
 
 def test_one_step_of_plain_descent_is_the_closed_form():
-    """From zero weights softmax is uniform, so the gradient of cross-entropy by the logits is ``1/k - label``."""
+    """From zero weights softmax is uniform: the gradient of cross-entropy by the logits is ``1/k - label``."""
     X, y = blobs(6)
 
     def zeros(shape, n_classes):

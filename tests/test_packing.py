@@ -1,4 +1,4 @@
-"""Pickles, hashes, caches, searches: a network is packed small, each time alike, and never copied or retraced."""
+"""Pickles, hashes, caches, searches: a network is packed small, each time alike, and not copied or retraced."""
 
 import copy
 import pickle
