@@ -223,10 +223,11 @@ def main(arguments=None):
         try:
             commands.main(arguments, prog_name="smartbox", standalone_mode=False)
         except (click.exceptions.Abort, KeyboardInterrupt):
-            _complain("interrupted; only what was finished has been written.")
+            _complain("interrupted; seeds that were complete have been kept, nothing is half-written.")
             sys.exit(130)
         except click.ClickException as error:
-            _complain(f"{error.format_message()} 'smartbox bench --help' shows all options.")
+            where = getattr(error, "ctx", None)
+            _complain(f"{error.format_message()} See '{where.command_path if where else 'smartbox'} --help'.")
             sys.exit(error.exit_code)
         except _MISTAKES as error:
             if os.environ.get("SMARTBOX_DEBUG"):

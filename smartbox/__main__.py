@@ -1,0 +1,5 @@
+"""``python -m smartbox`` is the command ``smartbox``."""
+
+from smartbox.cli import main
+
+main()

@@ -1,0 +1,235 @@
+"""The benchmark's rows against the same steps taken by hand, and its refusals."""
+
+import numpy as np
+import pytest
+
+from smartbox import FaceClassifier
+from smartbox.attacks import FGSM, PGD
+from smartbox.benchmark import Benchmark
+from smartbox.benchmark._pass import Pass
+from smartbox.benchmark._plan import check_metrics, make_plan
+from smartbox.datasets import make_detection_set
+from smartbox.detectors import PCADetector
+from smartbox.metrics import detection_report, verification_accuracy
+from tests.benchmark.conftest import EPS, PARAMETERS, ByHand
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def fit(*_, **__):
+        raise AssertionError("trained before the mistake was found")
+
+    monkeypatch.setattr(FaceClassifier, "fit", fit)
+
+
+def rows_of(results, table, **values):
+    rows = results.tables[table]
+    return [row for row in rows if all(row[name] == value for name, value in values.items())]
+
+
+def row_of(results, table, **values):
+    (row,) = rows_of(results, table, **values)
+    return row
+
+
+@pytest.mark.parametrize("metric", ["verification", "identification"])
+def test_mitigation_row_is_what_the_steps_by_hand_give(results, by_hand, metric):
+    def accuracy(model, X):
+        predicted = model.predict(X)
+        if metric == "identification":
+            return np.mean(predicted == by_hand.y)
+        return verification_accuracy(predicted, by_hand.probes.claims, by_hand.probes.is_genuine)
+
+    X_adv, X_adaptive = by_hand.attack(by_hand.face), by_hand.attack(by_hand.blurred)
+    expected = {
+        "before_attack": accuracy(by_hand.face, by_hand.X),
+        "after_attack": accuracy(by_hand.face, X_adv),
+        "clean_mitigated": accuracy(by_hand.blurred, by_hand.X),
+        "transferred": accuracy(by_hand.blurred, X_adv),
+        "adaptive": accuracy(by_hand.blurred, X_adaptive),
+    }
+    row = row_of(results, "mitigation", seed=7, attack="fgsm", metric=metric)
+    assert {name: row[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+    assert row["n"] == len(by_hand.y) and row["defense"] == "gaussian_blur"
+
+
+def test_worst_counts_faces_that_are_right_under_both(results, by_hand):
+    right = [by_hand.blurred.predict(by_hand.attack(model)) == by_hand.y for model in (by_hand.face, by_hand.blurred)]
+    row = row_of(results, "mitigation", seed=7, attack="fgsm", metric="identification")
+    assert row["worst"] == pytest.approx(np.mean(np.logical_and(*right)))
+
+
+def test_worst_is_never_above_either(results):
+    assert len(results.tables["mitigation"]) == 3 * 2 * 2
+    for row in results.tables["mitigation"]:
+        assert row["worst"] <= min(row["transferred"], row["adaptive"])
+        assert row["worst"] >= row["transferred"] + row["adaptive"] - 1 - 1e-12
+        assert all(0 <= row[name] <= 1 for name in ("before_attack", "after_attack", "clean_mitigated", "worst"))
+
+
+def test_attack_row_is_what_the_steps_by_hand_give(results, by_hand):
+    for model, against in ((by_hand.face, "the network"), (by_hand.blurred, "gaussian_blur")):
+        X_adv = by_hand.attack(model)
+        delta = np.abs(X_adv.astype(np.float64) - by_hand.X).reshape(len(X_adv), -1)
+        row = row_of(results, "attacks", seed=7, attack="fgsm", against=against)
+        assert row["success"] == pytest.approx(np.mean(model.predict(X_adv) != by_hand.y))
+        rounded = np.rint(X_adv * 255) / np.float32(255)
+        assert row["success_8bit"] == pytest.approx(np.mean(model.predict(rounded) != by_hand.y))
+        assert row["median_linf"] == pytest.approx(np.median(delta.max(axis=1)), rel=1e-5)
+        assert row["median_linf"] <= EPS + 1e-6
+        assert row["median_l1"] == pytest.approx(np.median(delta.sum(axis=1)), rel=1e-4)
+        assert row["median_l2"] == pytest.approx(np.median(np.sqrt((delta**2).sum(axis=1))), rel=1e-4)
+        assert row["gradients_per_face"] == 1
+
+
+def test_detection_rows_are_what_the_steps_by_hand_give(results, by_hand):
+    seed = by_hand.seed
+    attacks = {"fgsm": FGSM(by_hand.face, eps=EPS, random_state=seed),
+               "pgd": PGD(by_hand.face, eps=16 / 255, max_iter=3, random_state=seed)}  # fmt: skip
+    turn = np.random.RandomState(seed).permutation(len(by_hand.train)) % 2
+    whole = [attack.generate(by_hand.X_train, by_hand.y_train) for attack in attacks.values()]
+    X_adv_train = np.where((turn == 0)[:, None, None, None], *whole)
+    X_fit, y_fit, _ = make_detection_set(by_hand.X_train, X_adv_train)
+    detector = PCADetector(n_components=8, random_state=seed).fit(X_fit, y_fit)
+    for name, attack in attacks.items():
+        X, y, _ = make_detection_set(by_hand.X, attack.generate(by_hand.X, by_hand.y))
+        expected = detection_report(y, detector.decision_function(X))
+        row = row_of(results, "detection", seed=seed, attack=name)
+        assert {key: row[key] for key in expected} == pytest.approx(dict(expected), abs=1e-9, nan_ok=True)
+        assert row["trained_on"] == "fgsm + pgd" and row["n_clean"] == row["n_attacked"] == len(by_hand.y)
+
+
+@pytest.fixture
+def one_pass(faces, by_hand):
+    plan = make_plan(attacks=["fgsm", "pgd"], defenses=["gaussian_blur"], detectors=["pca"],
+                     parameters=PARAMETERS, seeds=[7])  # fmt: skip
+    one = Pass(faces.images, faces.target, {}, plan, seed=7)
+    one.face = by_hand.face
+    return one
+
+
+def test_detectors_learn_from_equal_halves(one_pass, by_hand):
+    X, y = one_pass._detection_training_set(by_hand.X_train, by_hand.y_train)
+    n = len(by_hand.X_train)
+    np.testing.assert_array_equal(np.bincount(y), [n, n])
+    np.testing.assert_array_equal(X[y == 0], by_hand.X_train)
+    sizes = np.abs(X[y == 1] - X[y == 0]).max(axis=(1, 2, 3))
+    assert np.sum(np.isclose(sizes, EPS, atol=1e-5)) == n // 2, "FGSM alone spends this eps, on half of the faces"
+
+
+def test_more_attacks_than_faces_leave_no_empty_share(one_pass, by_hand):
+    one_pass.plan.attack = {f"fgsm{i}": FGSM(None) for i in range(5)}
+    X, y = one_pass._detection_training_set(by_hand.X_train[[0, -1]], by_hand.y_train[[0, -1]])
+    assert y.tolist() == [0, 0, 1, 1] and (X[2:] != X[:2]).any(axis=(1, 2, 3)).all()
+
+
+def test_targeted_attacks_aim_at_the_targets_of_the_protocol(faces):
+    hand = ByHand(faces, seed=3, targeted=True)
+    parameters = {**PARAMETERS, "attack.fgsm.targeted": True}
+    for name in [name for name in parameters if name.startswith(("attack.pgd", "detector"))]:
+        del parameters[name]
+    results = Benchmark(faces, attacks=["fgsm"], detectors=[], parameters=parameters, seeds=[3]).run()
+    X_adv = hand.attack(hand.face)
+    row = row_of(results, "attacks", against="the network")
+    assert row["success"] == pytest.approx(np.mean(hand.face.predict(X_adv) == hand.probes.targets))
+    row = row_of(results, "mitigation", metric="verification")
+    expected = verification_accuracy(hand.face.predict(X_adv), hand.probes.claims, hand.probes.is_genuine)
+    assert row["after_attack"] == pytest.approx(expected)
+
+
+def test_same_seed_gives_identical_tables(results, faces):
+    again = Benchmark(faces, parameters=PARAMETERS, seeds=(7,)).run()
+    for table, rows in again.tables.items():
+        assert repr(rows) == repr(rows_of(results, table, seed=7))  # NaN is equal to nothing
+
+
+def test_passes_grow_seed_by_seed(faces):
+    run = Benchmark(faces, attacks=["fgsm"], detectors=[], parameters={"network.epochs": 1}, seeds=(2, 5, 2))
+    seen = [([row["seed"] for row in results.tables["attacks"]], list(results.provenance["seeds"]))
+            for results in run.passes()]  # fmt: skip
+    assert seen == [([2, 2], [2]), ([2, 2, 5, 5], [2, 5])]
+
+
+def test_a_pass_that_fails_leaves_the_finished_ones_whole(faces, monkeypatch):
+    mitigate = Pass._mitigate
+
+    def fail(self, *arguments):
+        if self.seed == 5:
+            raise KeyboardInterrupt
+        mitigate(self, *arguments)
+
+    monkeypatch.setattr(Pass, "_mitigate", fail)
+    passes = Benchmark(faces, attacks=["fgsm"], parameters={"network.epochs": 1}, seeds=(2, 5)).passes()
+    results = next(passes)
+    with pytest.raises(KeyboardInterrupt):
+        next(passes)
+    assert results.provenance["seeds"] == [2]
+    assert all(row["seed"] == 2 for rows in results.tables.values() for row in rows)
+
+
+def test_without_defence_and_detector(faces):
+    results = Benchmark(faces, attacks=["fgsm"], defenses=[], detectors=[], parameters={"network.epochs": 1}).run()
+    assert results.tables["detection"] == [] and len(results.tables["attacks"]) == 1
+    for row in results.tables["mitigation"]:
+        assert row["defense"] == "none" and 0 <= row["after_attack"] <= 1 and np.isnan(row["worst"])
+
+
+CHOICES = [
+    ({"attacks": ["fsgm"]}, "no attack 'fsgm' (did you mean 'fgsm'?)"),
+    ({"attacks": "fgsm"}, "attacks as a list of names"),
+    ({"attacks": []}, "at least one attack"),
+    ({"defenses": ["gausian_blur"]}, "did you mean 'gaussian_blur'?"),
+    ({"detectors": ["pcb"]}, "did you mean 'pca'?"),
+    ({"detectors": [3]}, "detectors as a list of names"),
+    ({"parameters": {"attack.fgsm.epz": 1}}, "has no parameter 'epz' (did you mean 'eps'?)"),
+    ({"parameters": {"attack.fgsm.eps": -1}}, "'eps' parameter of FGSM"),
+    ({"parameters": {"attack.fgsm.eps": "much"}}, "such as '8/255', got 'much'"),
+    ({"parameters": {"attack.fgsm.model": 1}}, "cannot set 'attack.fgsm.model'"),
+    ({"parameters": {"attack.fgsm.random_state": 1}}, "seeds"),
+    ({"parameters": {"network.verbose": 1}}, "verbose"),
+    ({"parameters": {"network.epoch": 1}}, "the network has no parameter 'epoch' (did you mean 'epochs'?)"),
+    ({"parameters": {"network.epochs": 0}}, "'epochs' parameter of FaceClassifier"),
+    ({"parameters": {"atack.fgsm.eps": 1}}, "did you mean 'attack'?"),
+    ({"parameters": {"attack.eps": 1}}, "attack.NAME.PARAMETER"),
+    ({"parameters": {"eps": 1}}, "attack.NAME.PARAMETER"),
+    ({"parameters": {"attack.pgd.eps": 1}, "attacks": ["fgsm"]}, "not part of this run, which has fgsm"),
+    ({"parameters": ["attack.fgsm.eps=1"]}, "parameters as a dict"),
+    ({"seeds": []}, "at least one seed"),
+    ({"seeds": 3}, "list of integers"),
+    ({"seeds": [-1]}, "got -1"),
+    ({"seeds": [0.5]}, "got 0.5"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), CHOICES)
+def test_mistakes_are_found_before_any_training(faces, no_training, wrong, message):
+    with pytest.raises(ValueError) as caught:
+        Benchmark(faces, **wrong).run()
+    assert message in str(caught.value)
+
+
+def test_bad_faces_are_found_before_any_training(faces, no_training):
+    broken = faces.images.copy()
+    broken[-1, 0, 0] = np.nan
+    for images, target, message in (
+        (broken, faces.target, "NaN"),
+        (faces.images * 255, faces.target, "[0, 1]"),
+        (faces.images, faces.target[:-1], "one label an image"),
+        (faces.images[:39], faces.target[:39], "expected at least 10"),
+        (faces.images[:12], faces.target[:12], "two identities"),
+    ):
+        with pytest.raises(ValueError) as caught:
+            Benchmark(type(faces)(images=images, target=target)).run()
+        assert message in str(caught.value)
+    with pytest.raises(ValueError, match="got ndarray without images and target"):
+        Benchmark(faces.images).run()
+
+
+def test_check_metrics():
+    check_metrics(["recall", "success"], [])
+    for metrics, detectors, message in (
+        (["recal"], ["pca"], "did you mean 'recall'"), ([], ["pca"], "at least one metric"),
+        (["recall"], [], "needs a detector"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            check_metrics(metrics, detectors)

@@ -1,0 +1,71 @@
+"""Names of attacks, defences and detectors."""
+
+import inspect
+
+import pytest
+
+import smartbox.attacks
+import smartbox.defenses
+import smartbox.detectors
+from smartbox.base import BaseAttack, BaseDefense, BaseDetector
+from smartbox.benchmark import _registry as registry
+
+KINDS = {
+    "attack": (smartbox.attacks, BaseAttack),
+    "defense": (smartbox.defenses, BaseDefense),
+    "detector": (smartbox.detectors, BaseDetector),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_exported_class_has_a_name_of_its_own(kind):
+    package, base = KINDS[kind]
+    exported = [getattr(package, name) for name in package.__all__ if inspect.isclass(getattr(package, name))]
+    known = registry.available(kind)
+    assert sorted(map(id, known.values())) == sorted(map(id, exported))
+    assert all(issubclass(cls, base) for cls in known.values())
+    plain = [name.replace("_", "") for name in known]
+    assert len(set(plain)) == len(plain)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_name_finds_and_makes_its_class(kind):
+    for name, cls in registry.available(kind).items():
+        for spelled in (name, name.upper(), name.replace("_", "-"), cls.__name__):
+            assert registry.find(kind, spelled) == (name, cls)
+        assert type(registry.make(kind, name, {})) is cls
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        ("GaussianBlur", "gaussian_blur"),
+        ("FGSM", "fgsm"),
+        ("PCADetector", "pca"),
+        ("DeepFool", "deep_fool"),
+        ("JPEGQuality", "jpeg_quality"),
+    ],
+)
+def test_command_names(cls, name):
+    assert registry.command_name(type(cls, (), {})) == name
+
+
+def test_parameters_are_split_by_estimator():
+    chosen = {"attack": ["fgsm", "pgd"], "defense": ["gaussian_blur"], "detector": []}
+    parameters = {"attack.FGSM.eps": 0.1, "attack.pgd.eps": "8/255", "defense.GaussianBlur.sigma": 2}
+    split = registry.check_parameters({**parameters, "network.epochs": 3}, chosen)
+    assert split["attack", "fgsm"] == {"eps": 0.1} and split["attack", "pgd"] == {"eps": "8/255"}
+    assert split["defense", "gaussian_blur"] == {"sigma": 2} and split["network"] == {"epochs": 3}
+
+
+@pytest.mark.parametrize(
+    "key", ["", ".", "network", "network.a.b", "attack..eps", "attack.fgsm.eps.more", "defence.x.y", 3, None]
+)
+def test_keys_that_are_none(key):
+    with pytest.raises(ValueError, match=r"cannot set|no attack ''"):
+        registry.check_parameters({key: 1}, {"attack": ["fgsm"], "defense": [], "detector": []})
+
+
+def test_nearest():
+    assert registry.nearest("fsgm", ["fgsm", "pgd"]) == " (did you mean 'fgsm'?)."
+    assert registry.nearest("xyz", ["fgsm", "pgd"]) == "."

@@ -1,0 +1,137 @@
+"""The command line: what it prints where, what it writes, and how it ends."""
+
+import csv
+import inspect
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+import smartbox
+from smartbox import FaceClassifier, cli
+from smartbox.benchmark._plan import make_plan
+from smartbox.benchmark._registry import KINDS, OF_THE_RUN, available
+from tests.cli.conftest import TINY
+
+
+def test_bench_on_a_folder(run, folder, tmp_path):
+    code, out, err = run("bench", "--data", folder, *TINY, "--out", "results", "--set", "attack.fgsm.eps=16/255")
+    assert code == 0
+    assert "Mitigation: accuracy (%) over all 2 test faces" in out and "Detection (%)" in out and "Attacks:" in out
+    assert "Seed 0" not in out and "Training" not in out and "Written" not in out
+    lines = err.splitlines()
+    assert lines[0] == "Seed 0: 16 faces to train, 2 to validate, 2 to test"
+    assert lines[1].startswith("Training: 1 of 1, ") and "FGSM: 2 of 2" in err and "\x1b" not in err
+    assert lines[-1].endswith("Written to results: results.json, mitigation.csv, detection.csv, attacks.csv, faces.png")
+    provenance = json.loads((tmp_path / "results" / "results.json").read_text())["provenance"]
+    assert provenance["parameters"]["attack.fgsm"]["eps"] == "16/255"
+    assert provenance["parameters"]["network"]["epochs"] == 1 and provenance["seeds"] == [0]
+    assert provenance["data"]["images"] == [20, 32, 28, 1]
+
+
+def test_quiet_prints_tables_alone_for_several_seeds(run, folder, tmp_path):
+    code, out, err = run("bench", "--data", folder, *TINY, "--quiet", "--detectors", "none", "--defenses", "none",
+                         "--seed", 3, "--seed", 4, "--metrics", "success,identification")  # fmt: skip
+    assert (code, err) == (0, "")
+    assert out.startswith("Mitigation") and "Detection" not in out
+    with open(tmp_path / "smartbox-results" / "attacks.csv", newline="") as file:
+        assert [row["seed"] for row in csv.DictReader(file)] == ["3", "4"]
+
+
+def test_mixed_sizes_are_resized(run, folder, tmp_path):
+    mixed = shutil.copytree(folder, tmp_path / "mixed")
+    Image.new("L", (50, 70), 99).save(mixed / "person0" / "00.pgm")
+    assert run("bench", "--data", mixed, *TINY, "--quiet")[0] == 0
+
+
+def test_interrupt_keeps_the_finished_seeds(run, folder, tmp_path, monkeypatch):
+    fit, calls = FaceClassifier.fit, []
+
+    def interrupted(self, *arguments, **more):
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit(self, *arguments, **more)
+
+    monkeypatch.setattr(FaceClassifier, "fit", interrupted)
+    code, out, err = run("bench", "--data", folder, *TINY, "--quiet", "--seed", 0, "--seed", 1)
+    assert code == 130 and "Mitigation" in out
+    assert err.strip().startswith("smartbox: interrupted") and err.strip().count("\n") == 0
+    written = json.loads((tmp_path / "smartbox-results" / "results.json").read_text())
+    assert written["provenance"]["seeds"] == [0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_control_c_ends_with_130_and_no_traceback(folder, tmp_path):
+    start = "import signal, smartbox.cli; signal.signal(signal.SIGINT, signal.default_int_handler); smartbox.cli.main()"
+    tiny = [argument.replace("epochs=1", "epochs=100000") for argument in TINY]
+    command = [sys.executable, "-c", start, "bench", "--data", folder, *tiny]
+    with open(tmp_path / "err", "w+") as err:
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=err, text=True)
+        deadline = time.monotonic() + 60
+        try:
+            while "Seed 0" not in (tmp_path / "err").read_text() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            time.sleep(1)  # into the training
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    text = (tmp_path / "err").read_text()
+    assert process.returncode == 130 and out == ""
+    assert "interrupted" in text and "Traceback" not in text
+    assert os.listdir(tmp_path) == ["err"]
+
+
+@pytest.mark.parametrize("arguments", ["--help", "-h", "", "bench --help", "bench -h", "list --help"])
+def test_help(run, arguments):
+    code, out, err = run(*arguments.split())
+    assert code == 0 and err == "" and out.startswith("Usage: smartbox")
+
+
+def test_help_of_bench_names_every_option(run):
+    _, out, _ = run("bench", "--help")
+    for parameter in cli.bench.params:
+        assert parameter.opts[0] in out
+
+
+def test_version(run):
+    assert run("--version") == (0, f"smartbox, version {smartbox.__version__}\n", "")
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_list(run, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, err = run("list")
+    assert code == 0 and err == ""
+    assert max(map(len, out.splitlines())) <= width
+    for word in ("fgsm", "pgd", "gaussian_blur", "pca", "eps=0.03137", "sigma=1", "epochs=60", "tpr_at_fpr_1"):
+        assert word in out
+    assert "random_state" not in out and "``" not in out
+
+
+def test_everything_listed_can_be_set(run):
+    """Each parameter that the list shows is accepted by --set with its default."""
+    chosen = {plural: list(available(kind)) for kind, plural in KINDS.items()}
+    parameters = {}
+    for kind in KINDS:
+        for name, cls in available(kind).items():
+            for key, parameter in inspect.signature(cls).parameters.items():
+                if key not in OF_THE_RUN:
+                    parameters[f"{kind}.{name}.{key}"] = parameter.default
+    make_plan(**chosen, parameters=parameters, seeds=[0])
+
+
+def test_width_of_tables(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert cli._console().width == 160
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli._console().width == 80

@@ -1,0 +1,148 @@
+"""Every mistake is one line on standard error, and exit code 2, before any work is done."""
+
+import os
+import shutil
+
+import pytest
+
+from smartbox import FaceClassifier, cli
+from smartbox.benchmark import Results
+from tests.cli.conftest import TINY
+
+
+@pytest.fixture
+def bad_data(folder, tmp_path):
+    """Paths of faces that cannot be used."""
+    (tmp_path / "text.zip").write_text("no zip")
+    (tmp_path / "empty").mkdir()
+    truncated = shutil.copytree(folder, tmp_path / "truncated")
+    whole = (truncated / "person1" / "12.pgm").read_bytes()
+    (truncated / "person1" / "12.pgm").write_bytes(whole[: len(whole) // 2])
+    few = shutil.copytree(folder, tmp_path / "few")
+    (few / "person1" / "12.pgm").unlink()
+    single = shutil.copytree(folder, tmp_path / "single")
+    shutil.rmtree(single / "person0")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nowhere", ["there is nothing at", "nowhere", "'builtin'"]),
+        ("text.zip", ["text.zip", "zip", "check the path"]),
+        ("empty", ["empty", "one sub-folder an identity"]),
+        ("truncated", ["12.pgm", "cannot be decoded", "Repair or remove"]),
+        ("few", ["has 9 images", "at least 10", "add images"]),
+        ("single", ["two identities", "add faces"]),
+    ],
+)
+def test_bad_data(run, no_work, bad_data, name, words):
+    check_one_line(run("bench", "--data", bad_data / name, "--image-shape", "32x28"), words)
+    assert not (bad_data / "smartbox-results").exists(), "nothing is written for a run that never was"
+
+
+OPTIONS = [
+    (["--image-shape", "big"], ["--image-shape", "height x width", "'big'"]),
+    (["--image-shape", "96x84x1"], ["96x84x1"]),
+    (["--image-shape", "0x84"], ["at least one pixel"]),
+    (["--image-shape", "8x8"], ["at least (24, 21)"]),
+    (["--set", "attack.fgsm.eps"], ["--set KEY=VALUE", "attack.fgsm.eps=8/255"]),
+    (["--set", "attack.fgsm.eps="], ["--set KEY=VALUE"]),
+    (["--set", "=3"], ["--set KEY=VALUE"]),
+    (["--set", "attack.fgsm.eps=lots"], ["'8/255'", "'lots'"]),
+    (["--set", "attack.fgsm.eps=[1]"], ["'eps' parameter of FGSM"]),
+    (["--set", "attack.fgsm.espilon=1"], ["no parameter 'espilon'", "It has: eps"]),
+    (["--set", "attack.fgms.eps=1"], ["did you mean 'fgsm'?"]),
+    (["--set", "attack.fgsm.eps=1", "--set", "attack.fgsm.eps=2"], ["once", "twice"]),
+    (["--set", "nonsense=1"], ["attack.NAME.PARAMETER", "network.PARAMETER"]),
+    (["--set", "network.epochs=2.5"], ["'epochs' parameter"]),
+    (["--set", "attack.fgsm.random_state=2"], ["--seed"]),
+    (["--attacks", "fsgm"], ["no attack 'fsgm' (did you mean 'fgsm'?)", "Known: "]),
+    (["--attacks", ""], ["at least one attack"]),
+    (["--defenses", "blur"], ["no defense 'blur'", "gaussian_blur"]),
+    (["--detectors", "pcaa"], ["did you mean 'pca'?"]),
+    (["--metrics", "recal"], ["did you mean 'recall'?"]),
+    (["--metrics", ""], ["at least one metric"]),
+    (["--metrics", "recall", "--detectors", "none"], ["needs a detector"]),
+    (["--seed", "x"], ["--seed", "x"]),
+    (["--seed", "-1"], ["0 to 2**32 - 1", "-1"]),
+    (["--sed", "1"], ["No such option", "--seed", "'smartbox bench --help'"]),
+    (["--out", "a.txt"], ["cannot write results to a.txt", "--out"]),
+    (["--out", "a.txt/below"], ["cannot write results to a.txt/below", "--out"]),
+    (["surplus"], ["surplus"]),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), OPTIONS, ids=[" ".join(options) for options, _ in OPTIONS])
+def test_bad_option(run, no_work, tmp_path, options, words):
+    (tmp_path / "a.txt").write_text("a file")
+    check_one_line(run("bench", *options), words)
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def check_one_line(ended, words):
+    code, out, err = ended
+    assert code == 2 and out == ""
+    assert err.count("\n") == 1 and err.startswith("smartbox: ") and "Traceback" not in err
+    for word in words:
+        assert word in err
+
+
+def test_unknown_command(run):
+    check_one_line(run("bensh"), ["bensh", "'smartbox --help'"])
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that even root cannot write to")
+def test_folder_that_cannot_be_written(run, no_work):
+    check_one_line(run("bench", "--out", "/proc/self/results"), ["cannot write results", "--out"])
+
+
+@pytest.mark.parametrize("error", [FloatingPointError("the training loss is not finite:\nlower it."), MemoryError()])
+def test_failures_of_the_run_are_one_line(run, folder, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(FaceClassifier, "fit", fail)
+    check_one_line(run("bench", "--data", folder, *TINY, "--quiet"), [" ".join(str(error).split()) or "MemoryError"])
+
+
+def test_bugs_are_not_hidden(run, folder, monkeypatch):
+    def fail(*_, **__):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(FaceClassifier, "fit", fail)
+    with pytest.raises(KeyError):
+        run("bench", "--data", folder, *TINY, "--quiet")
+
+
+def test_debug_shows_the_traceback(run, monkeypatch):
+    monkeypatch.setenv("SMARTBOX_DEBUG", "1")
+    with pytest.raises(ValueError, match="did you mean"):
+        run("bench", "--metrics", "recal")
+
+
+def test_results_are_printed_even_if_they_cannot_be_kept(run, folder, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Results, "save", fail)
+    code, out, err = run("bench", "--data", folder, *TINY, "--quiet")
+    assert code == 2 and "Mitigation" in out and err == "smartbox: [Errno 28] No space left on device\n"
+
+
+def test_warnings_are_one_line(run, folder, tmp_path):
+    loose = shutil.copytree(folder, tmp_path / "loose")
+    shutil.copy(loose / "person0" / "00.pgm", loose / "00.pgm")
+    code, _, err = run("bench", "--data", loose, *TINY, "--quiet")
+    assert code == 0 and err.count("\n") == 1
+    assert err.startswith("smartbox: warning: ") and "1 images outside of any identity" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("8/255", "8/255"), ("0.03", 0.03), ("3", 3), ("true", True), ("False", False), ("none", None), ("l2", "l2"),
+     ("'l2'", "l2"), ("(1, 2)", (1, 2))],
+)  # fmt: skip
+def test_values(text, value):
+    parsed = cli._parse_settings([f" a.b = {text} "])
+    assert parsed == {"a.b": value} and type(parsed["a.b"]) is type(value)
