@@ -152,7 +152,9 @@ def work(library, attack, folder):
     delta = np.abs(X_adv.astype(np.float64) - X).reshape(len(X), -1)
     sizes = {"l1": delta.sum(axis=1), "l2": np.sqrt((delta**2).sum(axis=1)), "linf": delta.max(axis=1)}
     medians = {norm: float(np.median(np.where(won, size, np.inf))) for norm, size in sizes.items()}
-    print(json.dumps({"cold": seconds[0], "warm": seconds[1], "mb": memory.mb, "success": float(won.mean()), **medians}))
+    print(
+        json.dumps({"cold": seconds[0], "warm": seconds[1], "mb": memory.mb, "success": float(won.mean()), **medians})
+    )
 
 
 def run(library, attack, folder, onednn, limit):
@@ -211,7 +213,9 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(options, folder)
-        print("| attack | library | success, % | median l1 | median l2 | median linf | first call, s | warm, s | memory, MB |")
+        print(
+            "| attack | library | success, % | median l1 | median l2 | median linf | first call, s | warm, s | memory, MB |"
+        )
         print("|---|---|---|---|---|---|---|---|---|")
         for attack in options.attacks:
             for library in LIBRARIES:

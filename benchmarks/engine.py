@@ -81,7 +81,9 @@ def run_setting(value, arguments):
     environment = {key: word for key, word in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
     environment.update({"TF_CPP_MIN_LOG_LEVEL": "3"}, **({} if value is None else {"TF_ENABLE_ONEDNN_OPTS": value}))
     command = [sys.executable, "-W", "ignore", __file__, "--worker", *arguments]
-    return json.loads(subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout)
+    return json.loads(
+        subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True).stdout
+    )
 
 
 def main():
@@ -95,18 +97,26 @@ def main():
         return
     arguments = ["--rounds", str(options.rounds), "--batches", *map(str, options.batches)]
     found = {name: run_setting(value, arguments) for name, value in SETTINGS.items()}
-    print(f"Gradient of the paper's network, 96 x 84 faces; {platform.processor() or platform.machine()}, {os.cpu_count()} cores\n")
-    print("| TensorFlow | oneDNN | faces | eager tape, s | engine, s | ratio | first call, s | traces | memory of the engine, MB | with the tape, MB |")
+    print(
+        f"Gradient of the paper's network, 96 x 84 faces; {platform.processor() or platform.machine()}, {os.cpu_count()} cores\n"
+    )
+    print(
+        "| TensorFlow | oneDNN | faces | eager tape, s | engine, s | ratio | first call, s | traces | engine, MB | tape, MB |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|")
     for name, result in found.items():
         for n, row in result["seconds"].items():
-            print(f"| {name} | {'on' if result['onednn'] else 'off'} | {n} | {row['eager']:.4f} | {row['engine']:.4f} | "
-                  f"{row['eager'] / row['engine']:.2f} | {result['first_call']:.2f} | {result['traces']} | "
-                  f"{result['engine_mb']:.0f} | {result['eager_mb']:.0f} |")
+            print(
+                f"| {name} | {'on' if result['onednn'] else 'off'} | {n} | {row['eager']:.4f} | {row['engine']:.4f} | "
+                f"{row['eager'] / row['engine']:.2f} | {result['first_call']:.2f} | {result['traces']} | "
+                f"{result['engine_mb']:.0f} | {result['eager_mb']:.0f} |"
+            )
     best, worst = found["oneDNN on"]["seconds"], found["oneDNN off"]["seconds"]
     print()
     for n in best:
-        print(f"{n} faces: the engine with oneDNN takes 1/{worst[n]['eager'] / best[n]['engine']:.2f} of the eager tape without it.")
+        print(
+            f"{n} faces: the engine with oneDNN takes 1/{worst[n]['eager'] / best[n]['engine']:.2f} of the eager tape without it."
+        )
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def steepest(gradient, low, high, eps, norm):
 
 def random_start(streams, low, high, eps, norm):
     """A uniform draw from each row's ball, cut to the box. ``streams`` gives one random stream a row."""
-    n, d = low.shape
+    d = low.shape[1]
     eps = _per_row(eps, low)
     if norm == "linf":
         delta = (2 * streams.uniform(d) - 1) * eps[:, None]
@@ -138,7 +138,7 @@ def _shrink_l1(delta, low, high, eps):
 
 def _steepest_l1(gradient, low, high, eps):
     """Spend eps on the pixels of largest gradient, each up to its wall (a fractional knapsack, hence the exact optimum)."""
-    n, d = gradient.shape
+    d = gradient.shape[1]
     magnitude, room = np.abs(gradient), _room(gradient, low, high)
     # Pixels needed are few, so only the largest are sorted; where their room does not suffice, all of them.
     most = min(d, 64 + 8 * int(np.ceil(eps.max(initial=0))))

@@ -32,17 +32,23 @@ class ImageEstimator(BaseEstimator):
     def _check_two_classes(self, y, X):
         """Return detection labels: 1 adversarial, 0 clean, both present."""
         if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None: 1 adversarial, 0 clean.")
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None: 1 adversarial, 0 clean."
+            )
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y", raise_unknown=True)
         if kind != "binary" or len(np.unique(y)) < 2:
             if kind == "multiclass":
-                raise ValueError(f"Only binary classification is supported. The type of the target is {kind}: use 1 for "
-                                 "adversarial and 0 for clean.")
-            raise ValueError(f"the detector can't train when only one class is present: y holds {np.unique(y).tolist()}, expected "
-                             "both 0 (clean) and 1 (adversarial); make_detection_set(X, X_adv) gives such a set.")
+                raise ValueError(
+                    f"Only binary classification is supported. The type of the target is {kind}: use 1 for "
+                    "adversarial and 0 for clean."
+                )
+            raise ValueError(
+                f"the detector can't train when only one class is present: y holds {np.unique(y).tolist()}, expected "
+                "both 0 (clean) and 1 (adversarial); make_detection_set(X, X_adv) gives such a set."
+            )
         return y
 
     def __sklearn_tags__(self):
@@ -232,8 +238,10 @@ class BaseAttack(StatelessTransformer):
         from smartbox.face import as_face_model
 
         if self.model is None:
-            raise ValueError(f"{type(self).__name__} has no model to attack: pass one, e.g. {type(self).__name__}(face). None is "
-                             "only for a meta-estimator, such as adversarial training, that supplies the model itself.")
+            raise ValueError(
+                f"{type(self).__name__} has no model to attack: pass one, e.g. {type(self).__name__}(face). None is "
+                "only for a meta-estimator, such as adversarial training, that supplies the model itself."
+            )
         return as_face_model(self.model)
 
     def _labels(self, y, n_images, model):
@@ -241,8 +249,10 @@ class BaseAttack(StatelessTransformer):
         if y is not None:
             return check_labels(y, n_images, model.classes_)
         if self.targeted:
-            raise ValueError("a targeted attack needs y, the label that each image shall reach, e.g. "
-                             "FaceProtocol().assign(y).targets: call generate(X, y).")
+            raise ValueError(
+                "a targeted attack needs y, the label that each image shall reach, e.g. "
+                "FaceProtocol().assign(y).targets: call generate(X, y)."
+            )
         return None
 
     def _reached(self, predicted, y):
@@ -266,22 +276,29 @@ class BaseAttack(StatelessTransformer):
     def _warn_of_zero_gradients(self):
         n_flat = np.count_nonzero(self.report_.n_zero_gradients)
         if n_flat:
-            warnings.warn(f"the gradient was zero for {n_flat} of {len(self.report_.success)} images, at least at times: there the "
-                          "attack went at random or stopped. A success rate that is low for this reason says nothing about "
-                          "robustness (see report_.n_zero_gradients).", stacklevel=3)
+            warnings.warn(
+                f"the gradient was zero for {n_flat} of {len(self.report_.success)} images, at least at times: there the "
+                "attack went at random or stopped. A success rate that is low for this reason says nothing about "
+                "robustness (see report_.n_zero_gradients).",
+                stacklevel=3,
+            )
 
     def __sklearn_clone__(self):
         """A clone attacks the very same model: copying or unfitting it would attack another."""
-        parameters = {name: value if name == "model" else clone(value, safe=False)
-                      for name, value in self.get_params(deep=False).items()}
+        parameters = {
+            name: value if name == "model" else clone(value, safe=False)
+            for name, value in self.get_params(deep=False).items()
+        }
         return type(self)(**parameters)
 
 
 def _check_out(out, X):
     if not isinstance(out, np.ndarray) or out.shape != X.shape or out.dtype != np.float32 or not out.flags.writeable:
         came = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else type(out).__name__
-        raise ValueError(f"expected out as a writeable float32 array of shape {X.shape}, like X, got {came}: e.g. "
-                         "np.lib.format.open_memmap('adversarial.npy', 'w+', np.float32, X.shape).")
+        raise ValueError(
+            f"expected out as a writeable float32 array of shape {X.shape}, like X, got {came}: e.g. "
+            "np.lib.format.open_memmap('adversarial.npy', 'w+', np.float32, X.shape)."
+        )
     return out
 
 

@@ -96,7 +96,9 @@ def test_steepest_step_of_a_zero_or_tiny_gradient(rows, norm):
     x, g = rows
     assert not _norms.steepest(np.zeros_like(g), -x, 1 - x, 0.5, norm).any()
     np.testing.assert_allclose(
-        _norms.steepest(g * np.float32(1e-25), -x, 1 - x, 0.5, norm), _norms.steepest(g, -x, 1 - x, 0.5, norm), atol=1e-5
+        _norms.steepest(g * np.float32(1e-25), -x, 1 - x, 0.5, norm),
+        _norms.steepest(g, -x, 1 - x, 0.5, norm),
+        atol=1e-5,
     )
 
 

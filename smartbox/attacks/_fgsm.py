@@ -65,7 +65,16 @@ class FGSM(BudgetAttack):
     """
 
     def __init__(
-        self, model, *, eps=8 / 255, norm="linf", loss="odds", targeted=False, batch_size=128, random_state=None, verbose=0
+        self,
+        model,
+        *,
+        eps=8 / 255,
+        norm="linf",
+        loss="odds",
+        targeted=False,
+        batch_size=128,
+        random_state=None,
+        verbose=0,
     ):
         self.model = model
         self.eps = eps

@@ -6,8 +6,8 @@ import numpy as np
 
 from smartbox import _norms
 from smartbox._compat import Interval
-from smartbox.attacks._budget import LOSSES, BudgetAttack, rooms
 from smartbox._objectives import OBJECTIVES
+from smartbox.attacks._budget import LOSSES, BudgetAttack, rooms
 
 
 class PGD(BudgetAttack):
@@ -158,7 +158,9 @@ class PGD(BudgetAttack):
         at = x + delta.reshape(x.shape)
         logits = model.logits(at)
         values, _ = OBJECTIVES[LOSSES[self.loss]](np, logits, model.is_label(y))
-        best.offer(rows, at, -values if self.targeted else values, self._reached(model.classes_[logits.argmax(axis=1)], y))
+        best.offer(
+            rows, at, -values if self.targeted else values, self._reached(model.classes_[logits.argmax(axis=1)], y)
+        )
 
     def _step(self, gradient, low, high, step, k):
         if self.norm != "l1" or self.max_iter == 1:

@@ -15,9 +15,13 @@ def main():
     faces = make_faces()
     train, validation, test = FaceProtocol(random_state=0).split(faces.target)
     face = FaceClassifier(random_state=0, verbose=1)
-    face.fit(faces.images[train], faces.target[train], validation_data=(faces.images[validation], faces.target[validation]))
+    face.fit(
+        faces.images[train], faces.target[train], validation_data=(faces.images[validation], faces.target[validation])
+    )
     save_face(face, PATH, dtype=np.float16)
-    print(f"{PATH.name}: {PATH.stat().st_size:,} bytes, test accuracy {face.score(faces.images[test], faces.target[test]):.4f}")
+    print(
+        f"{PATH.name}: {PATH.stat().st_size:,} bytes, test accuracy {face.score(faces.images[test], faces.target[test]):.4f}"
+    )
 
 
 if __name__ == "__main__":

@@ -98,7 +98,9 @@ def test_softmax_head_changes_nothing():
 
     weights, bias, X = random_affine(4, 3, SHAPE, scale=20)
     face = affine_face(weights, bias, SHAPE)
-    network = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")])
+    network = keras.Sequential(
+        [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+    )
     network.set_weights(face.network_.get_weights())
     y = face.predict(X)
     with_softmax = FGSM(FaceClassifier.from_network(network), eps=0.02).generate(X, y)

@@ -29,7 +29,9 @@ def test_without_momentum_it_is_the_basic_iterative_method(norm):
     eps = {"linf": 0.03, "l2": 0.3}[norm]
     basic = PGD(face, eps=eps, norm=norm, max_iter=10, step_size=eps / 10, random_start=False, early_stop=False)
     ours = MIFGSM(face, eps=eps, norm=norm, decay=0.0).generate(X, y)
-    last_is_best = np.isclose(*(face.value_and_gradient(out, y, "odds")[0] for out in (ours, basic.generate(X, y))), rtol=1e-5)
+    last_is_best = np.isclose(
+        *(face.value_and_gradient(out, y, "odds")[0] for out in (ours, basic.generate(X, y))), rtol=1e-5
+    )
     assert last_is_best.mean() > 0.7  # PGD returns its best point, which need not be its last
     np.testing.assert_allclose(ours[last_is_best], basic.generate(X, y)[last_is_best], atol=1e-5)
 

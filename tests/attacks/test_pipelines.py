@@ -47,7 +47,9 @@ def test_without_defences_a_pipeline_is_its_model():
     X = example_images()
     expected = FGSM(face, eps=0.05).generate(X)
     np.testing.assert_array_equal(FGSM(make_pipeline(face), eps=0.05).generate(X), expected)
-    np.testing.assert_array_equal(FGSM(make_pipeline("passthrough", FrozenEstimator(face)), eps=0.05).generate(X), expected)
+    np.testing.assert_array_equal(
+        FGSM(make_pipeline("passthrough", FrozenEstimator(face)), eps=0.05).generate(X), expected
+    )
 
 
 def test_errors_name_the_step_and_the_cure():

@@ -47,7 +47,9 @@ def test_a_shift_along_a_component_is_separated_perfectly(clean, components, whi
     axis = first.fit(X, y).pca_.components_[0 if components == "leading" else -1].reshape(clean.shape[1:])
     # far enough to leave the clean cloud, yet within the box
     spread = np.ptp((clean * axis).sum(axis=(1, 2, 3)))
-    shifted = np.clip(0.5 * clean + 0.25 + (2.5 if components == "leading" else 1) * spread * axis, 0, 1).astype(np.float32)
+    shifted = np.clip(0.5 * clean + 0.25 + (2.5 if components == "leading" else 1) * spread * axis, 0, 1).astype(
+        np.float32
+    )
     X, y, _ = make_detection_set(0.5 * clean + 0.25, shifted)
     detector = PCADetector(n_components=59, components=components, whiten=whiten, C=100.0, random_state=0).fit(X, y)
     assert detector.score(X, y) == 1
@@ -61,7 +63,9 @@ def test_magnitude_sees_noise_without_a_mean(clean):
     train, test = make_detection_set(faces[:1200], noisy[:1200]), make_detection_set(faces[1200:], noisy[1200:])
     scores = {}
     for magnitude in (False, True):
-        detector = PCADetector(n_components=50, components="trailing", magnitude=magnitude, random_state=0).fit(*train[:2])
+        detector = PCADetector(n_components=50, components="trailing", magnitude=magnitude, random_state=0).fit(
+            *train[:2]
+        )
         scores[magnitude] = detector.score(*test[:2])
     assert scores[False] < 0.7 < 0.95 < scores[True]
 
@@ -77,7 +81,10 @@ def test_number_of_components(clean):
 
 def test_truncated_and_full_decompositions_agree(clean):
     X, y, _ = make_detection_set(clean, np.clip(clean + 0.1, 0, 1))
-    quick, full = PCADetector(n_components=5, random_state=0).fit(X, y), PCADetector(n_components=40, random_state=0).fit(X, y)
+    quick, full = (
+        PCADetector(n_components=5, random_state=0).fit(X, y),
+        PCADetector(n_components=40, random_state=0).fit(X, y),
+    )
     cosines = np.linalg.svd(subspace(quick) @ full.pca_.components_[:5].T, compute_uv=False)
     np.testing.assert_allclose(cosines, 1, atol=1e-3)
 
