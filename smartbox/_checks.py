@@ -1,7 +1,5 @@
 """Checks of what a user hands in, each with an error that says what was expected, what came and the cure."""
 
-from fractions import Fraction
-
 import numpy as np
 
 # Averaging and blurring in float32 leave [0, 1] by a few units in the last place; more than this is a user's
@@ -29,9 +27,7 @@ def check_images(X, *, image_shape=None, name="X"):
     try:
         X = np.asarray(X)
     except ValueError as error:
-        raise ValueError(
-            f"expected {_LAYOUT}, but the images in {name} differ in size: resize them first."
-        ) from error
+        raise ValueError(f"expected {_LAYOUT}, but the images in {name} differ in size: resize them first.") from error
     _check_kind(X, name)
     _check_layout(X, image_shape, name)
     _check_values(X, name)
@@ -72,8 +68,7 @@ def _check_layout(X, image_shape, name):
     else:
         cure = "resize them, e.g. with image_shape=... in the loader"
     raise ValueError(
-        f"expected images of shape {tuple(image_shape)} (height, width, channels), got {came} in {name}: "
-        f"{cure}."
+        f"expected images of shape {tuple(image_shape)} (height, width, channels), got {came} in {name}: {cure}."
     )
 
 
@@ -96,8 +91,7 @@ def _check_values(X, name):
         else:
             cure = f"scale or clip it, e.g. np.clip({name}, 0, 1)."
         raise ValueError(
-            f"{name} must lie in [0, 1], got [{low:.3g}, {high:.3g}], first in "
-            f"{name}[{int(np.argmax(bad))}]; {cure}"
+            f"{name} must lie in [0, 1], got [{low:.3g}, {high:.3g}], first in {name}[{int(np.argmax(bad))}]; {cure}"
         )
 
 
@@ -132,11 +126,15 @@ def _is_among(y, classes):
 def as_number(value, name):
     """A float from a number or a fraction in text: ``0.03``, ``"8/255"``."""
     try:
-        number = float(Fraction(value)) if isinstance(value, str) else float(value)
+        number = _quotient(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError, ArithmeticError) as error:
-        raise ValueError(
-            f"expected {name} as a number or a fraction such as '8/255', got {value!r}."
-        ) from error
+        raise ValueError(f"expected {name} as a number or a fraction such as '8/255', got {value!r}.") from error
     if not np.isfinite(number) or number < 0:
         raise ValueError(f"expected {name} to be finite and not negative, got {value!r}.")
     return number
+
+
+def _quotient(text):
+    """``"8/255"``, ``"0.5/255"`` or a plain number."""
+    above, _, below = text.partition("/")
+    return float(above) / float(below) if below else float(text)

@@ -64,9 +64,7 @@ class NetworkEngine:
     def value_and_gradient(self, X, index, objective):
         """Values ``(n,)``, logits ``(n, k)`` and the gradient of each value by its image, in one pass."""
         if not isinstance(objective, str) or objective not in OBJECTIVES:
-            raise ValueError(
-                f"expected objective as one of {', '.join(sorted(OBJECTIVES))}, got {objective!r}."
-            )
+            raise ValueError(f"expected objective as one of {', '.join(sorted(OBJECTIVES))}, got {objective!r}.")
         run = self._compiled(("gradient", objective), lambda: self._build_gradient(OBJECTIVES[objective]))
         out = self._in_batches(run, X, index.astype(np.int32))
         self._count(forward=len(X), backward=len(X))

@@ -23,8 +23,11 @@ _ALWAYS_ALLOWED = 64 * 2**20  # bytes, for small archives of constants
 def save_face(face, path, *, dtype=None):
     """Write ``face`` to ``path`` at once: a temporary file beside it is renamed when it is whole."""
     config, weights = pack(face.network_)
-    parameters = {name: value for name, value in face.get_params(deep=False).items()
-                  if name not in ("network", "random_state", "optimizer")}
+    parameters = {
+        name: value
+        for name, value in face.get_params(deep=False).items()
+        if name not in ("network", "random_state", "optimizer")
+    }
     header = {
         "format": _FORMAT,
         "network": config,
@@ -116,9 +119,7 @@ def _existing(path, expected):
 def _refuse_bomb(path, archive):
     unpacked, packed = sum(member.file_size for member in archive.infolist()), path.stat().st_size
     if unpacked > max(_ALWAYS_ALLOWED, _LARGEST_EXPANSION * packed):
-        raise ValueError(
-            f"its {packed} bytes would unpack to {unpacked}, more than {_LARGEST_EXPANSION} times as many"
-        )
+        raise ValueError(f"its {packed} bytes would unpack to {unpacked}, more than {_LARGEST_EXPANSION} times as many")
 
 
 @contextmanager

@@ -58,25 +58,66 @@ def commands(ctx):
 
 
 @commands.command(short_help="Train, attack, mitigate, detect; print the tables.")
-@click.option("--data", default="builtin", show_default=True, metavar="PATH",
-              help="'builtin' faces, the Extended Yale B archive (zip or folder), or a folder or zip with one "
-              "folder of images for each identity.")
-@click.option("--image-shape", type=_Shape(), default="96x84", show_default=True, metavar="HEIGHTxWIDTH",
-              help="All faces are resized to it, in pixels.")
-@click.option("--attacks", type=_Names(), default="fgsm,pgd", show_default=True, metavar="NAME,...",
-              help="'smartbox list' shows all names.")
-@click.option("--defenses", type=_Names(), default="gaussian_blur", show_default=True, metavar="NAME,...",
-              help="Or 'none'.")
+@click.option(
+    "--data",
+    default="builtin",
+    show_default=True,
+    metavar="PATH",
+    help="'builtin' faces, the Extended Yale B archive (zip or folder), or a folder or zip with one "
+    "folder of images for each identity.",
+)
+@click.option(
+    "--image-shape",
+    type=_Shape(),
+    default="96x84",
+    show_default=True,
+    metavar="HEIGHTxWIDTH",
+    help="All faces are resized to it, in pixels.",
+)
+@click.option(
+    "--attacks",
+    type=_Names(),
+    default="fgsm,pgd",
+    show_default=True,
+    metavar="NAME,...",
+    help="'smartbox list' shows all names.",
+)
+@click.option(
+    "--defenses", type=_Names(), default="gaussian_blur", show_default=True, metavar="NAME,...", help="Or 'none'."
+)
 @click.option("--detectors", type=_Names(), default="pca", show_default=True, metavar="NAME,...", help="Or 'none'.")
-@click.option("--metrics", type=_Names(), default=_DEFAULT_METRICS, metavar="NAME,...",
-              help=f"What to print; the files hold everything.  [default: {', '.join(_DEFAULT_METRICS)}]")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
-              help="A parameter, e.g. attack.fgsm.eps=8/255, defense.gaussian_blur.sigma=0.8, detector.pca.C=0.1, "
-              "network.epochs=60 (here 30 unless set). Repeat for more.")
-@click.option("--seed", "seeds", type=int, multiple=True, default=(0,), metavar="N",
-              help="Repeat for several: the tables then show the mean, and below it the range.  [default: 0]")
-@click.option("--out", type=click.Path(path_type=Path), default="smartbox-results", show_default=True, metavar="DIR",
-              help="Folder for the tables (CSV, JSON) and the picture; files of an earlier run are replaced.")
+@click.option(
+    "--metrics",
+    type=_Names(),
+    default=_DEFAULT_METRICS,
+    metavar="NAME,...",
+    help=f"What to print; the files hold everything.  [default: {', '.join(_DEFAULT_METRICS)}]",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A parameter, e.g. attack.fgsm.eps=8/255, defense.gaussian_blur.sigma=0.8, detector.pca.C=0.1, "
+    "network.epochs=60 (here 30 unless set). Repeat for more.",
+)
+@click.option(
+    "--seed",
+    "seeds",
+    type=int,
+    multiple=True,
+    default=(0,),
+    metavar="N",
+    help="Repeat for several: the tables then show the mean, and below it the range.  [default: 0]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="smartbox-results",
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the tables (CSV, JSON) and the picture; files of an earlier run are replaced.",
+)
 @click.option("--quiet", is_flag=True, help="No progress, only the tables.")
 def bench(data, image_shape, attacks, defenses, detectors, metrics, settings, seeds, out, quiet):
     """Train a face classifier, attack it, mitigate and detect the attacks; print the tables of the SmartBox paper.
@@ -138,8 +179,10 @@ def _load(data, image_shape):
         return make_faces(image_shape=image_shape)
     path = Path(data).expanduser()
     if not path.exists():
-        raise ValueError(f"there is nothing at {data}: expected 'builtin', the Extended Yale B archive, or a folder "
-                         "with one folder of images for each identity.")
+        raise ValueError(
+            f"there is nothing at {data}: expected 'builtin', the Extended Yale B archive, or a folder "
+            "with one folder of images for each identity."
+        )
     load = load_extended_yale_b if _is_yale(path) else load_face_folder
     return load(path, image_shape=image_shape)
 
@@ -183,8 +226,9 @@ def _check_writable(folder):
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        raise ValueError(f"cannot write results to {folder} ({error.strerror}: {there}): choose another folder with "
-                         "--out.") from error
+        raise ValueError(
+            f"cannot write results to {folder} ({error.strerror}: {there}): choose another folder with --out."
+        ) from error
 
 
 def _console():

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import get_tags
 from sklearn.utils._testing import set_random_state
 
 from smartbox.base import BaseAttack, BaseDefense, BaseDetector
@@ -100,7 +101,9 @@ def _detection_labels(X):
 def _output(fitted, X):
     if hasattr(fitted, "decision_function"):
         return fitted.decision_function(X)
-    return fitted.generate(X, _next_labels(fitted.model, X)) if getattr(fitted, "targeted", False) else fitted.transform(X)
+    return (
+        fitted.generate(X, _next_labels(fitted.model, X)) if getattr(fitted, "targeted", False) else fitted.transform(X)
+    )
 
 
 def _next_labels(model, X):
@@ -192,10 +195,16 @@ def check_images_out(estimator):
 
 
 def check_works_unfitted(estimator):
-    """Without anything to learn, ``transform`` needs no ``fit``."""
+    """Without anything to learn, ``transform`` needs no ``fit``; with the tag ``requires_fit`` it asks for one."""
     fitted, X = _prepared(estimator)
     fresh = clone(estimator)
     set_random_state(fresh, 0)
+    if get_tags(estimator).requires_fit:
+        try:
+            _output(fresh, X)
+        except NotFittedError:
+            return
+        raise AssertionError("the tag requires_fit is set, yet transform works unfitted")
     np.testing.assert_array_equal(_output(fresh, X), _output(fitted, X))
 
 

@@ -138,9 +138,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         """
         if not is_network(network):
             if not isinstance(network, (str, os.PathLike)):
-                raise ValueError(
-                    f"expected a keras.Model or the path of a .keras file, got {type(network).__name__}."
-                )
+                raise ValueError(f"expected a keras.Model or the path of a .keras file, got {type(network).__name__}.")
             network = load_keras_file(network)
         face = cls(network)
         engine = face._engine(network)
@@ -272,8 +270,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         cotangents = np.asarray(cotangents, dtype=np.float32)
         if cotangents.shape != (len(X), len(self.classes_)):
             raise ValueError(
-                f"expected cotangents of shape {(len(X), len(self.classes_))}, one a logit, got "
-                f"{cotangents.shape}."
+                f"expected cotangents of shape {(len(X), len(self.classes_))}, one a logit, got {cotangents.shape}."
             )
         return engine.vjp(X, cotangents)
 
@@ -334,16 +331,12 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             )
         network = builder(self.image_shape_, n_classes)
         if not is_network(network):
-            raise ValueError(
-                f"expected the network builder to return a keras.Model, got {type(network).__name__}."
-            )
+            raise ValueError(f"expected the network builder to return a keras.Model, got {type(network).__name__}.")
         return network
 
     def _check_identities(self, X, y):
         if y is None:
-            raise ValueError(
-                "FaceClassifier requires y to be passed, but the target y is None: one identity an image."
-            )
+            raise ValueError("FaceClassifier requires y to be passed, but the target y is None: one identity an image.")
         y = column_or_1d(y, warn=True)
         if len(y) != len(X):
             raise ValueError(f"expected one label an image, got {len(X)} images and {len(y)} labels.")
@@ -373,9 +366,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         if validation_data is None:
             return X, y, weight, None
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) != 2:
-            raise ValueError(
-                f"expected validation_data as a tuple (X, y), got {type(validation_data).__name__}."
-            )
+            raise ValueError(f"expected validation_data as a tuple (X, y), got {type(validation_data).__name__}.")
         X_val = check_images(validation_data[0], image_shape=self.image_shape_, name="validation_data[0]")
         y_val = check_labels(validation_data[1], len(X_val), classes, name="validation_data[1]")
         return X, y, weight, (X_val, np.searchsorted(classes, y_val))
@@ -404,8 +395,10 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
     def __sklearn_clone__(self):
         """A given network is shared and stays fitted: no Keras model is copied behind the user's back."""
         given = is_network(self.network)
-        parameters = {name: value if name == "network" and given else clone(value, safe=False)
-                      for name, value in self.get_params(deep=False).items()}
+        parameters = {
+            name: value if name == "network" and given else clone(value, safe=False)
+            for name, value in self.get_params(deep=False).items()
+        }
         copy = type(self)(**parameters)
         if given and getattr(self, "network_", None) is self.network:
             copy._adopt(self.network_, self.classes_)

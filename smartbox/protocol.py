@@ -146,9 +146,7 @@ def check_labels(y, name):
             "pass one label an image (of one-hot rows: .argmax(axis=1))."
         )
     if _any_missing(labels):
-        raise ValueError(
-            f"{name} must have a label for every image, got NaN, None or infinity; drop those images."
-        )
+        raise ValueError(f"{name} must have a label for every image, got NaN, None or infinity; drop those images.")
     if labels.dtype.kind == "f" and np.any(labels != np.floor(labels)):
         odd = labels[labels != np.floor(labels)][0]
         raise ValueError(f"{name} must hold class labels, got numbers like {odd:.3g}; pass no scores.")

@@ -177,13 +177,14 @@ def test_text_is_no_number_whatever_the_count_of_labels():
 
 
 @pytest.mark.parametrize(
-    ("value", "number"), [("8/255", 8 / 255), ("0.03", 0.03), ("1e-3", 1e-3), (0.5, 0.5), (0, 0), ("40", 40)]
+    ("value", "number"),
+    [("8/255", 8 / 255), ("0.03", 0.03), ("1e-3", 1e-3), (0.5, 0.5), (0, 0), ("40", 40), ("0.5/255", 0.5 / 255)],
 )
 def test_numbers(value, number):
     assert as_number(value, "eps") == number
 
 
-@pytest.mark.parametrize("value", ["8//255", "eight", "", "1/0", None, [1, 2], "1e999"])
+@pytest.mark.parametrize("value", ["8//255", "eight", "", "1/0", "/2", None, [1, 2]])
 def test_no_numbers(value):
     with pytest.raises(
         ValueError,
@@ -192,7 +193,7 @@ def test_no_numbers(value):
         as_number(value, "eps")
 
 
-@pytest.mark.parametrize("value", [-1, "-8/255", np.inf, np.nan])
+@pytest.mark.parametrize("value", [-1, "-8/255", np.inf, np.nan, "1e999"])
 def test_numbers_out_of_range(value):
     with pytest.raises(ValueError, match="expected eps to be finite and not negative"):
         as_number(value, "eps")

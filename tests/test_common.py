@@ -23,6 +23,37 @@ CLASSES = [
 PARAMETERS = {
     "FGSM": [{"eps": 0.2}, {"norm": "l2", "eps": 2.0}, {"norm": "l1", "eps": "40", "targeted": True}],
     "MIFGSM": [{"eps": 0.1}, {"eps": 1.0, "norm": "l2", "decay": 0.5}],
+    "APGD": [
+        {"max_iter": 5, "eps": "0.1"},
+        {"max_iter": 5, "norm": "l2", "eps": 1.0, "n_targets": 2, "n_restarts": 2},
+        {"max_iter": 20, "eps": "32/255", "targeted": True},
+    ],
+    "AutoAttack": [
+        {"eps": "0.1", "max_iter": 2, "n_targets": 1, "max_queries": 2},
+        {"eps": 0.5, "norm": "l2", "max_iter": 1, "version": "rand", "batch_size": 5},
+    ],
+    "DDN": [{"max_iter": 20}, {"max_iter": 40, "targeted": True}],
+    "FAB": [
+        {"max_iter": 5, "n_candidates": 3},
+        {"max_iter": 4, "norm": "l2", "n_targets": 2},
+        {"max_iter": 10, "norm": "l1", "targeted": True, "batch_size": 5},
+    ],
+    "FMN": [{"max_iter": 20}, {"max_iter": 20, "norm": "linf"}, {"max_iter": 20, "norm": "l1", "targeted": True}],
+    "CarliniL2": [
+        {"binary_search_steps": 2, "max_iter": 10, "initial_const": 1.0},
+        {"binary_search_steps": 2, "max_iter": 20, "initial_const": "auto", "targeted": True},
+    ],
+    "EAD": [
+        {"binary_search_steps": 2, "max_iter": 10, "initial_const": 1.0},
+        {
+            "binary_search_steps": 2,
+            "max_iter": 20,
+            "initial_const": 3.0,
+            "decision_rule": "l1",
+            "shrinkage": "prox",
+            "targeted": True,
+        },
+    ],
     "DeepFool": [{}, {"norm": "linf", "n_candidates": 3}],
     "PGD": [
         {"max_iter": 5, "eps": "0.1"},
@@ -30,7 +61,19 @@ PARAMETERS = {
         {"max_iter": 5, "norm": "l1", "eps": 10.0, "n_restarts": 2, "batch_size": 5},
         {"max_iter": 20, "eps": "32/255", "targeted": True},
     ],
-    "PCADetector": [{"n_components": 3}, {"n_components": 0.9, "components": "trailing", "whiten": True, "magnitude": True}],
+    "Square": [
+        {"max_queries": 10, "eps": "0.2"},
+        {"max_queries": 30, "eps": 0.5, "targeted": True, "batch_size": 5},
+    ],
+    "OnePixel": [
+        {"n_pixels": 20, "population_size": 20, "max_iter": 5},
+        {"n_pixels": 20, "population_size": 20, "max_iter": 5, "targeted": True, "batch_size": 5},
+    ],
+    "UniversalPerturbation": [{"eps": 0.2, "max_iter": 5}, {"norm": "l2", "eps": "3", "max_iter": 5}],
+    "PCADetector": [
+        {"n_components": 3},
+        {"n_components": 0.9, "components": "trailing", "whiten": True, "magnitude": True},
+    ],
 }
 # scikit-learn's checks that a class may fail, each with its reason.
 EXCUSES = {
@@ -38,10 +81,22 @@ EXCUSES = {
         "check_sample_weight_equivalence_on_dense_data": "training draws mini-batches, so that weight 0 is not absence",
         "check_sample_weight_equivalence_on_sparse_data": "images are never sparse",
     },
-    **dict.fromkeys(
-        ("PGD", "MIFGSM", "DeepFool"),
-        {"check_transformer_n_iter": "fit iterates nothing; an attack's iterations are report_.n_iterations"},
-    ),
+    **{
+        name: {"check_transformer_n_iter": "fit iterates nothing; an attack's iterations are report_.n_iterations"}
+        for name in (
+            "PGD",
+            "MIFGSM",
+            "APGD",
+            "AutoAttack",
+            "DDN",
+            "FAB",
+            "FMN",
+            "CarliniL2",
+            "EAD",
+            "DeepFool",
+            "OnePixel",
+        )
+    },
 }
 
 

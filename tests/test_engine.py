@@ -218,12 +218,8 @@ def test_logits_are_log_probabilities_and_weights_are_shared(name):
     for _ in range(2):
         out = np.asarray(network(X, training=False), dtype=np.float64)
         assert_equal_up_to_a_constant(face.logits(X), np.log(out) if name in PROBABILITIES else out)
-        np.testing.assert_allclose(
-            face.predict_proba(X), out if name in PROBABILITIES else np.exp(out), atol=1e-6
-        )
-        network.set_weights(
-            [RNG.normal(size=weight.shape) for weight in network.get_weights()]
-        )  # seen at once
+        np.testing.assert_allclose(face.predict_proba(X), out if name in PROBABILITIES else np.exp(out), atol=1e-6)
+        network.set_weights([RNG.normal(size=weight.shape) for weight in network.get_weights()])  # seen at once
 
 
 def test_gradient_through_a_hidden_softmax_is_that_of_its_logits():
@@ -231,9 +227,7 @@ def test_gradient_through_a_hidden_softmax_is_that_of_its_logits():
     weights, _ = network.get_weights()
     probabilities = np.asarray(network(X), dtype=np.float64)
     _, _, gradient = FaceClassifier.from_network(network).value_and_gradient(X, Y)
-    expected = (probabilities - np.eye(3)[Y]) @ weights.astype(
-        np.float64
-    ).T  # of cross-entropy, in closed form
+    expected = (probabilities - np.eye(3)[Y]) @ weights.astype(np.float64).T  # of cross-entropy, in closed form
     np.testing.assert_allclose(gradient.reshape(5, -1), expected, atol=1e-5)
 
 
@@ -346,9 +340,7 @@ def test_threads_at_once_agree_with_one():
     for batch, gradients in zip(batches, results, strict=True):
         expected = finite_difference(
             lambda X: (
-                logsumexp(
-                    np.where(np.eye(3, dtype=bool)[index], -np.inf, logits_in_float64(network, X)), axis=1
-                )
+                logsumexp(np.where(np.eye(3, dtype=bool)[index], -np.inf, logits_in_float64(network, X)), axis=1)
                 - logits_in_float64(network, X)[np.arange(9), index]
             ),
             batch,
@@ -393,20 +385,14 @@ def test_training_moves_batch_norm_and_regularises():
                 keras.Input(shape),
                 layers.BatchNormalization(momentum=0.5),
                 layers.Flatten(),
-                layers.Dense(
-                    n_classes, kernel_initializer="zeros", kernel_regularizer=keras.regularizers.L2(0.1)
-                ),
+                layers.Dense(n_classes, kernel_initializer="zeros", kernel_regularizer=keras.regularizers.L2(0.1)),
             ]
         )
 
-    face = FaceClassifier(
-        builder, epochs=1, batch_size=5, optimizer=keras.optimizers.SGD(0.0), random_state=0
-    )
+    face = FaceClassifier(builder, epochs=1, batch_size=5, optimizer=keras.optimizers.SGD(0.0), random_state=0)
     network = face.fit(X, Y).network_
     mean = network.layers[0].moving_mean.numpy()
-    np.testing.assert_allclose(
-        mean, 0.5 * X.mean(axis=(0, 1, 2)), atol=1e-6
-    )  # from 0, halfway to the batch's
+    np.testing.assert_allclose(mean, 0.5 * X.mean(axis=(0, 1, 2)), atol=1e-6)  # from 0, halfway to the batch's
     assert face.history_["loss"][0] == pytest.approx(np.log(3), abs=1e-6)  # of zero weights, penalty left out
 
 
@@ -500,9 +486,7 @@ def test_other_backends_are_refused(monkeypatch):
 def in_a_new_process(code, **environment):
     env = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     command = [sys.executable, "-c", code]
-    return subprocess.run(
-        command, env=env | environment, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    return subprocess.run(command, env=env | environment, capture_output=True, text=True, check=True).stdout.strip()
 
 
 SHOW = "import smartbox, os; print(os.environ.get('TF_ENABLE_ONEDNN_OPTS'))"

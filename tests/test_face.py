@@ -65,11 +65,7 @@ def test_learns_a_separable_problem_with_names():
     X_new, y_new = blobs(seed=1)
     assert face.score(X_new, y_new) == 1
     assert face.predict(X_new).tolist() == y_new.tolist()
-    assert (
-        face.classes_.tolist() == ["ann", "bob", "eve"]
-        and face.image_shape_ == SHAPE
-        and face.n_features_in_ == 30
-    )
+    assert face.classes_.tolist() == ["ann", "bob", "eve"] and face.image_shape_ == SHAPE and face.n_features_in_ == 30
     logits = face.decision_function(X_new)
     assert logits.shape == (30, 3)
     np.testing.assert_allclose(face.predict_proba(X_new), softmax(logits.astype(float), axis=1), atol=1e-12)
@@ -81,14 +77,10 @@ def test_learns_a_separable_problem_with_names():
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", keras.optimizers.Adam(0.05)])
 def test_optimizers(optimizer):
     X, y = blobs()
-    face = learner(optimizer=optimizer, learning_rate=0.05 if optimizer == "adam" else 0.3, epochs=20).fit(
-        X, y
-    )
+    face = learner(optimizer=optimizer, learning_rate=0.05 if optimizer == "adam" else 0.3, epochs=20).fit(X, y)
     assert face.score(X, y) == 1
     if not isinstance(optimizer, str):
-        assert (
-            not optimizer.built and int(optimizer.iterations.numpy()) == 0
-        )  # the user's object is left alone
+        assert not optimizer.built and int(optimizer.iterations.numpy()) == 0  # the user's object is left alone
 
 
 def test_one_step_of_plain_descent_is_the_closed_form():
@@ -100,9 +92,7 @@ def test_one_step_of_plain_descent_is_the_closed_form():
         return keras.Sequential([keras.Input(shape), layers.Flatten(), dense])
 
     weight = np.array([1, 2, 3, 1, 2, 3], dtype=float)
-    face = learner(zeros, epochs=1, batch_size=6, optimizer=keras.optimizers.SGD(0.5)).fit(
-        X, y, sample_weight=weight
-    )
+    face = learner(zeros, epochs=1, batch_size=6, optimizer=keras.optimizers.SGD(0.5)).fit(X, y, sample_weight=weight)
     residual = (np.eye(3)[np.arange(6) % 3] - 1 / 3) * weight[:, None] / weight.sum()
     kernel, bias = face.network_.get_weights()
     np.testing.assert_allclose(kernel, 0.5 * X.reshape(6, -1).T @ residual, atol=1e-6)
@@ -124,12 +114,7 @@ def test_zero_weight_ignores_an_image():
     weight = np.concatenate([np.ones(30), np.zeros(30)])
     face = learner(epochs=20).fit(np.concatenate([X, X]), wrong, sample_weight=weight)
     assert face.score(X, y) == 1
-    assert (
-        learner(epochs=20)
-        .fit(np.concatenate([X, X]), wrong, sample_weight=1 - weight)
-        .score(X, np.roll(y, 1))
-        == 1
-    )
+    assert learner(epochs=20).fit(np.concatenate([X, X]), wrong, sample_weight=1 - weight).score(X, np.roll(y, 1)) == 1
 
 
 @pytest.mark.parametrize(
@@ -250,9 +235,7 @@ def test_patience_holds_out_every_identity_alike(monkeypatch):
 
 def test_patience_needs_two_images_of_each():
     X, y = blobs(7)
-    with pytest.raises(
-        ValueError, match="only one of 'zoe': add another, pass validation_data, or use patience=None"
-    ):
+    with pytest.raises(ValueError, match="only one of 'zoe': add another, pass validation_data, or use patience=None"):
         learner(patience=1).fit(X, np.append(y[:6], "zoe").astype(object))
 
 
@@ -335,18 +318,14 @@ def test_fit_of_a_given_network_checks_what_comes():
         face.fit(X, np.where(y == "ann", "zoe", y))
     with pytest.raises(ValueError, match=r"expected images of shape \(6, 5, 1\)"):
         face.fit(np.zeros((3, 5, 6, 1)), NAMES)
-    with pytest.raises(
-        ValueError, match=r"has 3 outputs, but y holds 2 identities: use FaceClassifier.from_network"
-    ):
+    with pytest.raises(ValueError, match=r"has 3 outputs, but y holds 2 identities: use FaceClassifier.from_network"):
         FaceClassifier(plane(SHAPE, 3)).fit(X[y != "eve"], y[y != "eve"])
     assert face.fit(X[y != "eve"], y[y != "eve"]).classes_.tolist() == NAMES.tolist()  # a fold may lack one
     assert face.score(X, y) == FaceClassifier.from_network(face.network, classes=NAMES).score(X, y)
 
 
 def test_images_of_free_size():
-    network = keras.Sequential(
-        [keras.Input((None, None, 1)), layers.GlobalAveragePooling2D(), layers.Dense(3)]
-    )
+    network = keras.Sequential([keras.Input((None, None, 1)), layers.GlobalAveragePooling2D(), layers.Dense(3)])
     face = FaceClassifier.from_network(network)
     assert face.predict(np.zeros((2, 4, 4, 1))).shape == face.predict(np.zeros((2, 9, 5, 1))).shape == (2,)
     with pytest.raises(ValueError, match="use 1 channel"):
@@ -371,17 +350,13 @@ def test_two_classes_behave_as_logistic_regression():
     scores = twin.decision_function(X.reshape(40, -1))
     assert face.decision_function(X).shape == (40,) and face.logits(X).shape == (40, 2)
     np.testing.assert_allclose(face.decision_function(X), scores, atol=1e-5)
-    np.testing.assert_allclose(
-        face.predict_proba(X), np.stack([expit(-scores), expit(scores)], axis=1), atol=1e-6
-    )
+    np.testing.assert_allclose(face.predict_proba(X), np.stack([expit(-scores), expit(scores)], axis=1), atol=1e-6)
     assert face.predict(X).tolist() == twin.predict(X.reshape(40, -1)).tolist()
     assert face.score(X, y) == twin.score(X.reshape(40, -1), y)
     for scoring in ("roc_auc", "neg_log_loss", "accuracy"):
         expected = cross_val_score(FrozenEstimator(twin), X.reshape(40, -1), y, scoring=scoring, cv=2)
         np.testing.assert_allclose(cross_val_score(face, X, y, scoring=scoring, cv=2), expected, atol=1e-5)
-    assert roc_auc_score(y == "bob", face.decision_function(X)) == pytest.approx(
-        roc_auc_score(y == "bob", scores)
-    )
+    assert roc_auc_score(y == "bob", face.decision_function(X)) == pytest.approx(roc_auc_score(y == "bob", scores))
 
 
 # Searches
@@ -395,9 +370,9 @@ def test_a_search_over_a_learner_trains_each_fold_anew():
         built.append(plane(shape, n_classes))
         return built[-1]
 
-    search = GridSearchCV(
-        learner(builder, epochs=8), {"learning_rate": [1e-6, 0.3]}, cv=3, error_score="raise"
-    ).fit(X, y)
+    search = GridSearchCV(learner(builder, epochs=8), {"learning_rate": [1e-6, 0.3]}, cv=3, error_score="raise").fit(
+        X, y
+    )
     assert len(built) == 2 * 3 + 1
     assert search.best_params_ == {"learning_rate": 0.3} and search.best_score_ == 1
     assert search.best_estimator_.network_ is built[-1]
@@ -450,9 +425,7 @@ def test_bad_parameters(parameters):
 
 @pytest.mark.parametrize("optimizer", ["speed", None, 3])
 def test_bad_optimizer(optimizer):
-    with pytest.raises(
-        ValueError, match=f"expected optimizer as a name that Keras knows.* got {optimizer!r}"
-    ):
+    with pytest.raises(ValueError, match=f"expected optimizer as a name that Keras knows.* got {optimizer!r}"):
         learner(optimizer=optimizer).fit(*blobs())
 
 

@@ -81,9 +81,7 @@ def finite_difference(function, X, step=1e-6):
 # The chain rule
 
 
-@pytest.mark.parametrize(
-    "order", [(Square(), Shade()), (Shade(), Square())], ids=["square first", "shade first"]
-)
+@pytest.mark.parametrize("order", [(Square(), Shade()), (Shade(), Square())], ids=["square first", "shade first"])
 def test_gradient_through_two_defences_equals_finite_differences(order):
     model = as_face_model(make_pipeline(*order, Float64Model()))
 
@@ -171,17 +169,13 @@ def test_wrappers_are_seen_through(wrap):
 def test_a_fitted_search_is_its_best_estimator():
     face = FaceClassifier.from_network(small_network(n_classes=2))
     images = np.random.default_rng(0).uniform(size=(8, 16, 12, 1)).astype(np.float32)
-    search = GridSearchCV(
-        make_pipeline(GaussianBlur(), FrozenEstimator(face)), {"gaussianblur__sigma": [0.5]}, cv=2
-    )
+    search = GridSearchCV(make_pipeline(GaussianBlur(), FrozenEstimator(face)), {"gaussianblur__sigma": [0.5]}, cv=2)
     with pytest.raises(ValueError, match=r"got GridSearchCV.*call fit\(X, y\) first, with refit on"):
         as_face_model(search)
     model = as_face_model(search.fit(images, [0, 1] * 4))
     assert isinstance(model, DefendedModel) and model.defenses[0][1].sigma == 0.5
     with pytest.raises(ValueError, match="with refit on"):
-        as_face_model(
-            GridSearchCV(search.estimator, search.param_grid, cv=2, refit=False).fit(images, [0, 1] * 4)
-        )
+        as_face_model(GridSearchCV(search.estimator, search.param_grid, cv=2, refit=False).fit(images, [0, 1] * 4))
 
 
 # What is refused

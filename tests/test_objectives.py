@@ -15,11 +15,14 @@ IS_LABEL = LABELS[:, None] == np.arange(5)
 def expected_values(logits, name):
     own = logits[IS_LABEL]
     others = np.where(IS_LABEL, -np.inf, logits)
+    margin, ordered = others.max(axis=1) - own, -np.sort(-logits, axis=1)
     return {
         "odds": logsumexp(others, axis=1) - own,
         "cross_entropy": -log_softmax(logits, axis=1)[IS_LABEL],
         "saturating_cross_entropy": -log_softmax(logits, axis=1)[IS_LABEL],
-        "margin": others.max(axis=1) - own,
+        "margin": margin,
+        "dlr": margin / (ordered[:, 0] - ordered[:, 2]),
+        "targeted_dlr": margin / (ordered[:, 0] - ordered[:, 2:4].mean(axis=1)),
     }[name]
 
 
@@ -63,7 +66,9 @@ def test_no_saturation_at_any_margin(margin):
 
 
 def test_float32_cross_entropy_saturates_as_it_does_elsewhere():
-    _, cotangents = OBJECTIVES["saturating_cross_entropy"](np, np.float32([[20, 0, -1]]), np.array([[True, False, False]]))
+    _, cotangents = OBJECTIVES["saturating_cross_entropy"](
+        np, np.float32([[20, 0, -1]]), np.array([[True, False, False]])
+    )
     assert cotangents[0, 0] == 0 and cotangents[0, 1] > 0
 
 
@@ -72,3 +77,17 @@ def test_a_tie_counts_as_the_first_of_equals():
     values, cotangents = OBJECTIVES["margin"](np, logits, np.array([[True, False, False]]))
     np.testing.assert_array_equal(cotangents, [[-1, 1, 0]])
     assert values[0] == 1
+
+
+@pytest.mark.parametrize("name", ["dlr", "targeted_dlr"])
+def test_ratio_ignores_shift_and_scale(name):
+    values, cotangents = OBJECTIVES[name](np, LOGITS, IS_LABEL)
+    changed, slopes = OBJECTIVES[name](np, 1000 * LOGITS + 700, IS_LABEL)
+    np.testing.assert_allclose(changed, values, rtol=1e-9)
+    np.testing.assert_allclose(slopes, cotangents / 1000, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["dlr", "targeted_dlr"])
+def test_ratio_of_equal_logits_is_zero(name):
+    values, cotangents = OBJECTIVES[name](np, np.full((1, 5), 2.5, np.float32), IS_LABEL[:1])
+    assert values[0] == 0 and np.isfinite(cotangents).all()

@@ -34,9 +34,7 @@ def large_network():
 def compiled_network():
     inner = keras.Sequential([keras.Input((192,)), layers.Dense(300, activation="tanh")])
     inner.compile("adam", loss="mse")
-    network = keras.Sequential(
-        [keras.Input(SHAPE), layers.Flatten(), inner, layers.Dropout(0.5), layers.Dense(5)]
-    )
+    network = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), inner, layers.Dropout(0.5), layers.Dense(5)])
     network.compile("adam", loss=lambda y, logits: 0.0)  # which no pickle could hold
     return network
 
@@ -83,9 +81,7 @@ def test_shared_stays_shared():
     trained = FaceClassifier(builder, epochs=1).fit(X, np.arange(20) % 5)
     assert pickle.loads(pickle.dumps(trained)).network is builder
     face = FaceClassifier.from_network(small_network())
-    pipeline, attack = pickle.loads(
-        pickle.dumps((Pipeline([("blur", GaussianBlur()), ("face", face)]), FGSM(face)))
-    )
+    pipeline, attack = pickle.loads(pickle.dumps((Pipeline([("blur", GaussianBlur()), ("face", face)]), FGSM(face))))
     assert attack.model is pipeline["face"]
 
 
@@ -118,9 +114,7 @@ def test_deepcopy():
 
 def test_states_of_training_are_kept_out_of_the_way():
     """Batch-norm's averages are packed; they are weights that no gradient trains."""
-    network = keras.Sequential(
-        [keras.Input(SHAPE), layers.BatchNormalization(), layers.Flatten(), layers.Dense(5)]
-    )
+    network = keras.Sequential([keras.Input(SHAPE), layers.BatchNormalization(), layers.Flatten(), layers.Dense(5)])
     network.layers[0].moving_mean.assign([0.25])
     face = FaceClassifier.from_network(network)
     assert float(pickle.loads(pickle.dumps(face)).network_.layers[0].moving_mean[0]) == 0.25
@@ -179,9 +173,7 @@ def search(face, n_jobs=None):
 
 
 def scores(fitted):
-    return {
-        name: values for name, values in fitted.cv_results_.items() if name.startswith(("split", "mean_test"))
-    }
+    return {name: values for name, values in fitted.cv_results_.items() if name.startswith(("split", "mean_test"))}
 
 
 def test_a_search_neither_copies_nor_traces_the_network(problem, monkeypatch):

@@ -69,9 +69,7 @@ def test_every_stock_layer_that_a_network_is_made_of(tmp_path):
     y = layers.PReLU()(layers.SeparableConv2D(4, 3, padding="same", pointwise_regularizer="l2")(x))
     x = layers.Dropout(0.3)(layers.concatenate([x, y]) / 2.0)
     x = layers.GlobalAveragePooling2D()(x)
-    inner = keras.Sequential(
-        [keras.Input((5,)), layers.Dense(3, activation="softmax", kernel_constraint="max_norm")]
-    )
+    inner = keras.Sequential([keras.Input((5,)), layers.Dense(3, activation="softmax", kernel_constraint="max_norm")])
     inner.compile("adam", loss="mse", metrics=["mae"])
     network = keras.Model(inputs, inner(x))
     network.compile("adam", loss="mse")
@@ -138,12 +136,8 @@ def test_file_mode_follows_the_umask(tmp_path):
 
 
 def test_labels_that_are_no_text_cannot_be_saved(tmp_path):
-    dated = FaceClassifier.from_network(
-        small_network(n_classes=2), classes=np.array(["2020", "2021"], dtype="M8[Y]")
-    )
-    with pytest.raises(
-        ValueError, match=r"cannot save this classifier: date .*Labels must be text or numbers"
-    ):
+    dated = FaceClassifier.from_network(small_network(n_classes=2), classes=np.array(["2020", "2021"], dtype="M8[Y]"))
+    with pytest.raises(ValueError, match=r"cannot save this classifier: date .*Labels must be text or numbers"):
         dated.save(tmp_path / "face.smartbox")
     assert not os.listdir(tmp_path)
 
@@ -306,9 +300,7 @@ def test_code_in_a_configuration_is_refused(saved, name):
 
 
 def test_custom_layers_are_for_trusted_networks_only():
-    config, weights = pack(
-        keras.Sequential([keras.Input((2,)), layers.Dense(2), layers.Lambda(keras.ops.tanh)])
-    )
+    config, weights = pack(keras.Sequential([keras.Input((2,)), layers.Dense(2), layers.Lambda(keras.ops.tanh)]))
     with pytest.raises(ValueError, match="can run code"):
         unpack(config, weights, trusted=False)
     assert [weight.shape for weight in unpack(config, weights).get_weights()] == [(2, 2), (2,)]
@@ -355,9 +347,7 @@ def test_other_keras_files_are_refused(tmp_path, content, message):
         FaceClassifier.from_network(path)
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: layers.Lambda(lambda x: x * 2), Custom], ids=["Lambda", "custom class"]
-)
+@pytest.mark.parametrize("make", [lambda: layers.Lambda(lambda x: x * 2), Custom], ids=["Lambda", "custom class"])
 def test_code_in_a_keras_file_is_refused_before_keras_sees_it(tmp_path, monkeypatch, make):
     network = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(2)])
     network.save(tmp_path / "face.keras")

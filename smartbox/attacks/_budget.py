@@ -2,11 +2,10 @@
 
 from numbers import Real
 
-import numpy as np
-
 from smartbox import _norms
 from smartbox._checks import as_number
 from smartbox._compat import Interval, StrOptions
+from smartbox.attacks._search import uphill
 from smartbox.base import BaseAttack
 
 # "ce" keeps the arithmetic of float32 cross-entropy, see FGSM's Notes.
@@ -24,19 +23,8 @@ class BudgetAttack(BaseAttack):
     }
 
     def _uphill(self, model, X, y, rng):
-        """Objective (to maximise), logits, its gradient as rows ``(n, d)``, and where that was zero.
-
-        Where every entry is zero or not finite there is no way up: a random direction stands in, and is counted.
-        """
-        values, logits, gradient = model.value_and_gradient(X, y, LOSSES[self.loss])
-        gradient = gradient.reshape(len(X), -1)
-        if self.targeted:
-            values, gradient = -values, -gradient
-        usable = np.isfinite(gradient).all(axis=1) & gradient.any(axis=1)
-        if not usable.all():
-            gradient = gradient.copy()
-            gradient[~usable] = rng.take(np.flatnonzero(~usable)).normal(gradient.shape[1])
-        return values, logits, gradient, ~usable
+        """`uphill` on the attack's own loss."""
+        return uphill(model, X, y, rng, LOSSES[self.loss], targeted=self.targeted)
 
     def _eps(self):
         return as_number(self.eps, "eps")

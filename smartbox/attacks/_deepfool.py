@@ -7,6 +7,7 @@ import numpy as np
 from smartbox import _norms
 from smartbox._compat import Interval, StrOptions
 from smartbox.attacks._polish import polish
+from smartbox.attacks._search import rivals, without_walls
 from smartbox.base import BaseAttack
 
 _DUAL = {"l2": "l2", "linf": "l1"}
@@ -100,7 +101,7 @@ class DeepFool(BaseAttack):
     def _perturb(self, model, X, y, rng):
         logits = model.logits(X)
         home = logits.argmax(axis=1)
-        rivals = self._rivals(model, logits, home, y)
+        others = self._others(model, logits, home, y)
         goal = model.label_index(y) if self.targeted else None
 
         def left(index, rows):
@@ -113,9 +114,9 @@ class DeepFool(BaseAttack):
         for _ in range(self.max_iter):
             if not rows.size:
                 break
-            step, flat = self._step(model, at, logits[rows], home[rows], rivals[rows])
+            step, flat = self._step(model, at, logits[rows], home[rows], others[rows])
             n_iterations[rows] += 1
-            n_gradients[rows] += rivals.shape[1]
+            n_gradients[rows] += others.shape[1]
             n_zero[rows] += flat
             total += step
             x = X[rows].reshape(len(rows), -1)
@@ -132,24 +133,21 @@ class DeepFool(BaseAttack):
         X_adv = polish(model, X, X_adv, lambda predicted, which: left(model.label_index(predicted), which))
         return X_adv, {"n_iterations": n_iterations, "n_gradients": n_gradients, "n_zero_gradients": n_zero}
 
-    def _rivals(self, model, logits, home, y):
+    def _others(self, model, logits, home, y):
         """Columns of the classes that each image may go to, shape ``(n, at most n_candidates - 1)``."""
         if self.targeted:
             return model.label_index(y)[:, None]
-        others = logits.copy()
-        others[np.arange(len(home)), home] = -np.inf
-        count = min(self.n_candidates, logits.shape[1]) - 1
-        return np.argsort(-others, axis=1, kind="stable")[:, :count]
+        return rivals(logits, home, self.n_candidates - 1)
 
-    def _step(self, model, at, logits, home, rivals):
+    def _step(self, model, at, logits, home, others):
         """The way to the nearest of the linearised boundaries, and where no boundary has a slope."""
         rows = np.arange(len(at))
         best, nearest = np.full(len(at), np.inf), np.zeros((len(at), at[0].size), dtype=np.float32)
-        for rival in rivals.T:
+        for rival in others.T:
             towards = np.zeros_like(logits)
             towards[rows, rival] += 1
             towards[rows, home] -= 1
-            slope = _without_walls(model.vjp(at, towards).reshape(len(at), -1), at)
+            slope = without_walls(model.vjp(at, towards).reshape(len(at), -1), at)
             gap = np.abs(logits[rows, home] - logits[rows, rival])
             size = _norms.size(slope, _DUAL[self.norm])
             distance = np.where(size > 0, gap / np.where(size > 0, size, 1), np.inf)
@@ -158,9 +156,3 @@ class DeepFool(BaseAttack):
             unit = np.sign(slope[closer]) if self.norm == "linf" else slope[closer] / size[closer, None]
             nearest[closer] = distance[closer, None] * unit
         return nearest, ~np.isfinite(best)
-
-
-def _without_walls(slope, at):
-    """Zero where a pixel stands at the wall that its slope points to: it cannot move there."""
-    x = at.reshape(slope.shape)
-    return np.where(((slope > 0) & (x >= 1)) | ((slope < 0) & (x <= 0)), np.float32(0), slope)

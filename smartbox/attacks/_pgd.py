@@ -8,6 +8,7 @@ from smartbox import _norms
 from smartbox._compat import Interval
 from smartbox._objectives import OBJECTIVES
 from smartbox.attacks._budget import LOSSES, BudgetAttack, rooms
+from smartbox.attacks._search import Best
 
 
 class PGD(BudgetAttack):
@@ -117,18 +118,14 @@ class PGD(BudgetAttack):
         self.verbose = verbose
 
     def _perturb(self, model, X, y, rng):
-        best = _Best(X, y)
-        rows = np.arange(len(X))
-        if self.early_stop:
-            best.won = self._reached(model.predict(X), y)
-            rows = np.flatnonzero(~best.won)
+        won = self._reached(model.predict(X), y) if self.early_stop else np.zeros(len(X), dtype=bool)
+        best, rows = Best(X, y, won), np.flatnonzero(~won)
         for restart in range(self.n_restarts):
             if rows.size:
                 self._climb(model, X, rows, rng.spawn(restart).take(rows), best)
             if self.early_stop:
                 rows = np.flatnonzero(~best.won)
-        counts = {name: getattr(best, name) for name in ("n_iterations", "n_gradients", "n_zero_gradients")}
-        return best.X, counts
+        return best.X, best.counts
 
     def _climb(self, model, X, rows, rng, best):
         """One start on some rows; ``best`` keeps what is found."""
@@ -142,8 +139,8 @@ class PGD(BudgetAttack):
         for k in range(self.max_iter):
             at = x + delta.reshape(x.shape)
             values, logits, gradient, was_zero = self._uphill(model, at, y, rng)
-            best.n_gradients[rows] += 1
-            best.n_zero_gradients[rows] += was_zero
+            best.counts["n_gradients"][rows] += 1
+            best.counts["n_zero_gradients"][rows] += was_zero
             won = self._reached(model.classes_[logits.argmax(axis=1)], y)
             best.offer(rows, at, values, won)
             if self.early_stop and won.any():
@@ -154,7 +151,7 @@ class PGD(BudgetAttack):
                     return
             delta = delta + self._step(gradient, low - delta, high - delta, step, k)
             delta = _norms.project(delta, low, high, eps, self.norm)
-            best.n_iterations[rows] += 1
+            best.counts["n_iterations"][rows] += 1
         at = x + delta.reshape(x.shape)
         logits = model.logits(at)
         values, _ = OBJECTIVES[LOSSES[self.loss]](np, logits, model.is_label(y))
@@ -172,18 +169,3 @@ class PGD(BudgetAttack):
             return _norms.steepest(gradient, low, high, step, "l1")
         cap = np.float32(step / share)
         return _norms.steepest(gradient, np.maximum(low, -cap), np.minimum(high, cap), step, "l1")
-
-
-class _Best:
-    """The best point found so far for each image of a batch: adversarial before not, then by loss."""
-
-    def __init__(self, X, y):
-        self.X, self.y = X.copy(), y
-        self.value = np.full(len(X), -np.inf)
-        self.won = np.zeros(len(X), dtype=bool)
-        self.n_iterations, self.n_gradients, self.n_zero_gradients = np.zeros((3, len(X)), dtype=int)
-
-    def offer(self, rows, X, values, won):
-        better = (won & ~self.won[rows]) | ((won == self.won[rows]) & (values > self.value[rows]))
-        kept = rows[better]
-        self.X[kept], self.value[kept], self.won[kept] = X[better], values[better], won[better]

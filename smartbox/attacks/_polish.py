@@ -21,13 +21,18 @@ def polish(model, X, X_adv, reached, n_steps=12):
     X_near : ndarray like X
         Adversarial wherever ``X_adv`` is, and no farther from ``X``.
     """
+    return approach(X, X_adv, lambda images, rows: reached(model.predict(images), rows), n_steps)
+
+
+def approach(X, X_adv, judge, n_steps=12):
+    """As `polish`, for any condition: ``judge`` takes images and their rows. Pixels that are equal stay so."""
     near = X_adv.copy()
-    rows = np.flatnonzero(reached(model.predict(X_adv), np.arange(len(X))))
+    rows = np.flatnonzero(judge(X_adv, np.arange(len(X))))
     low, high = np.zeros(len(rows), np.float32), np.ones(len(rows), np.float32)
     for _ in range(n_steps if rows.size else 0):
         middle = (low + high) / 2
         tried = X[rows] + middle[:, None, None, None] * (X_adv[rows] - X[rows])
-        won = reached(model.predict(tried), rows)
+        won = judge(tried, rows)
         near[rows[won]] = tried[won]
         high, low = np.where(won, middle, high), np.where(won, low, middle)
     return near

@@ -104,8 +104,10 @@ def _check_faces(faces):
     """Images, labels, and what to call each label; so that no fault shows up only after the training."""
     missing = [name for name in ("images", "target") if not hasattr(faces, name)]
     if missing:
-        raise ValueError("expected faces as a Bunch with images and target, such as make_faces() and the other "
-                         f"loaders return, got {type(faces).__name__} without {' and '.join(missing)}.")
+        raise ValueError(
+            "expected faces as a Bunch with images and target, such as make_faces() and the other "
+            f"loaders return, got {type(faces).__name__} without {' and '.join(missing)}."
+        )
     X, y = check_images(faces.images, name="faces.images"), np.asarray(faces.target)
     if y.shape != (len(X),):
         raise ValueError(f"expected faces.target of shape ({len(X)},), one label an image, got shape {y.shape}.")

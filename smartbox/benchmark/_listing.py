@@ -27,8 +27,11 @@ def listing(width):
 
 def _described(cls, width):
     summary = inspect.getdoc(cls).splitlines()[0].replace("``", "")
-    parameters = [f"{name}={_short(parameter.default)}" for name, parameter in inspect.signature(cls).parameters.items()
-                  if name not in OF_THE_RUN]
+    parameters = [
+        f"{name}={_short(parameter.default)}"
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if name not in OF_THE_RUN
+    ]
     return _wrapped(summary, width) + _wrapped(", ".join(parameters), width)
 
 
@@ -37,5 +40,11 @@ def _short(default):
 
 
 def _wrapped(text, width):
-    return textwrap.wrap(text, max(width, 40), initial_indent=" " * 6, subsequent_indent=" " * 8,
-                         break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(
+        text,
+        max(width, 40),
+        initial_indent=" " * 6,
+        subsequent_indent=" " * 8,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import Bunch
+from sklearn.utils import Bunch, get_tags
 
 from smartbox._compat import FrozenEstimator
 from smartbox._progress import say
@@ -38,6 +38,9 @@ class Pass:
         self.X, self.y = np.asarray(images[test]), target[test]
         self.claims = protocol.assign(self.y, classes=np.unique(target))
         X_train, y_train = np.asarray(images[train]), target[train]
+        self.training = Bunch(
+            X=X_train, y=y_train, targets=FaceProtocol(random_state=self.seed).assign(y_train).targets
+        )
         self._say(f"Seed {self.seed}: {len(train)} faces to train, {len(validation)} to validate, "
                   f"{len(test)} to test")  # fmt: skip
         self.face = clone(self.plan.network).set_params(random_state=self.seed, verbose=self.verbose)
@@ -48,7 +51,7 @@ class Pass:
             for defense, pipeline in (pipelines or {_UNDEFENDED: None}).items():
                 self._mitigate(name, X_adv, defense, pipeline)
         if self.plan.detector:
-            self._detect(attacked, X_train, y_train)
+            self._detect(attacked)
         self._keep_example(attacked, pipelines)
         return self
 
@@ -60,7 +63,11 @@ class Pass:
         return pipelines
 
     def _aim(self, name, model):
-        return _seeded(clone(self.plan.attack[name]), self.seed).set_params(model=model, verbose=self.verbose)
+        """An attack on ``model``; one that learns does so on the training faces."""
+        attack = _seeded(clone(self.plan.attack[name]), self.seed).set_params(model=model, verbose=self.verbose)
+        if get_tags(attack).requires_fit:
+            attack.fit(self.training.X, self.training.targets if attack.targeted else self.training.y)
+        return attack
 
     def _attack(self, name, model, what):
         """Attack the test faces, and note the sizes."""
@@ -101,8 +108,8 @@ class Pass:
             accuracies = dict.fromkeys(MITIGATION_COLUMNS, np.nan) | shares
             self._add("mitigation", attack=name, defense=defense, metric=metric, n=len(self.y), **accuracies)
 
-    def _detect(self, attacked, X_train, y_train):
-        X_fit, y_fit = self._detection_training_set(X_train, y_train)
+    def _detect(self, attacked):
+        X_fit, y_fit = self._detection_training_set()
         trained_on = " + ".join(attacked)
         for name, detector in self.plan.detector.items():
             self._say(f"{name} learns to detect {trained_on}")
@@ -112,19 +119,19 @@ class Pass:
                 report = detection_report(y, detector.decision_function(X), threshold=detector.threshold_)
                 self._add("detection", attack=attack, detector=name, trained_on=trained_on, **report)
 
-    def _detection_training_set(self, X_train, y_train):
+    def _detection_training_set(self):
         """Each training face clean and attacked once, by one of the attacks each, so that both halves are equal."""
-        X_adv = np.empty_like(X_train)
-        share = np.random.RandomState(self.seed).permutation(len(X_train)) % len(self.plan.attack)
-        targets = FaceProtocol(random_state=self.seed).assign(y_train).targets
+        faces = self.training
+        X_adv = np.empty_like(faces.X)
+        share = np.random.RandomState(self.seed).permutation(len(faces.X)) % len(self.plan.attack)
         for i, name in enumerate(self.plan.attack):
             rows = np.flatnonzero(share == i)
             if not rows.size:  # more attacks than faces
                 continue
             attack = self._aim(name, self.face)
             self._say(f"{name} against the network, on training faces for the detectors")
-            X_adv[rows] = attack.generate(X_train[rows], (targets if attack.targeted else y_train)[rows])
-        X, y, _ = make_detection_set(X_train, X_adv)
+            X_adv[rows] = attack.generate(faces.X[rows], (faces.targets if attack.targeted else faces.y)[rows])
+        X, y, _ = make_detection_set(faces.X, X_adv)
         return X, y
 
     def _keep_example(self, attacked, pipelines):

@@ -33,8 +33,9 @@ def make_plan(*, attacks, defenses, detectors, parameters, seeds):
         raise ValueError(f'expected parameters as a dict such as {{"attack.fgsm.eps": 0.03}}, got {parameters!r}.')
     split = registry.check_parameters(parameters or {}, chosen)
     network = registry.build(FaceClassifier, "the network", split["network"])
-    made = {kind: {name: registry.make(kind, name, split[kind, name]) for name in names}
-            for kind, names in chosen.items()}
+    made = {
+        kind: {name: registry.make(kind, name, split[kind, name]) for name in names} for kind, names in chosen.items()
+    }
     return Bunch(network=network, seeds=seeds, **made)
 
 
@@ -47,8 +48,10 @@ def check_metrics(metrics, detectors):
         if metric not in METRICS:
             raise ValueError(f"there is no metric {metric!r}{registry.nearest(metric, METRICS)} {known}")
     if not detectors and set(metrics) <= set(DETECTION):
-        raise ValueError(f"there would be nothing to print: {', '.join(metrics)} needs a detector; name one with "
-                         "--detectors, or other --metrics.")
+        raise ValueError(
+            f"there would be nothing to print: {', '.join(metrics)} needs a detector; name one with "
+            "--detectors, or other --metrics."
+        )
 
 
 def _check_names(kind, names):
@@ -56,8 +59,10 @@ def _check_names(kind, names):
     is_list = isinstance(names, Iterable) and not isinstance(names, (str, bytes))
     names = list(names) if is_list else names
     if not is_list or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"expected {registry.KINDS[kind]} as a list of names, e.g. "
-                         f"{list(registry.available(kind))[:1]}, got {names!r}.")
+        raise ValueError(
+            f"expected {registry.KINDS[kind]} as a list of names, e.g. "
+            f"{list(registry.available(kind))[:1]}, got {names!r}."
+        )
     return list(dict.fromkeys(registry.find(kind, name)[0] for name in names))
 
 

@@ -52,8 +52,10 @@ def build(cls, what, parameters, **more):
     known = [parameter for parameter in inspect.signature(cls).parameters if parameter not in OF_THE_RUN]
     for parameter in parameters:
         if parameter not in known:
-            raise ValueError(f"{what} has no parameter {parameter!r}{nearest(parameter, known)} "
-                             f"It has: {', '.join(known) or 'none'}.")
+            raise ValueError(
+                f"{what} has no parameter {parameter!r}{nearest(parameter, known)} "
+                f"It has: {', '.join(known) or 'none'}."
+            )
     estimator = cls(**more, **parameters)
     estimator._validate_params()
     if isinstance(parameters.get("eps"), str):  # any text passes as a parameter, only fractions pass an attack
@@ -79,8 +81,10 @@ def check_parameters(parameters, chosen):
         kind, *rest = key.split(".") if isinstance(key, str) else ("",)
         if (kind, len(rest)) != ("network", 1) and (kind not in chosen or len(rest) != 2):
             kinds = [f"{name}.NAME.PARAMETER" for name in chosen]
-            raise ValueError(f"cannot set {key!r}{nearest(kind, [*chosen, 'network'])} Expected one of "
-                             f"{', '.join(kinds)} or network.PARAMETER.")
+            raise ValueError(
+                f"cannot set {key!r}{nearest(kind, [*chosen, 'network'])} Expected one of "
+                f"{', '.join(kinds)} or network.PARAMETER."
+            )
         if rest[-1] in OF_THE_RUN:
             raise ValueError(f"cannot set {key!r}: {OF_THE_RUN[rest[-1]]}.")
         if kind == "network":
@@ -88,7 +92,9 @@ def check_parameters(parameters, chosen):
             continue
         name, _ = find(kind, rest[0])
         if name not in chosen[kind]:
-            raise ValueError(f"cannot set {key!r}: the {kind} {name!r} is not part of this run, which has "
-                             f"{', '.join(chosen[kind]) or 'none'}.")
+            raise ValueError(
+                f"cannot set {key!r}: the {kind} {name!r} is not part of this run, which has "
+                f"{', '.join(chosen[kind]) or 'none'}."
+            )
         split[kind, name][rest[1]] = value
     return split

@@ -61,8 +61,13 @@ class Results:
             groups.setdefault(key, []).append(row)
         merged = []
         for rows in groups.values():
-            merged.append({name: value if isinstance(value, str) else _spread([row[name] for row in rows])
-                           for name, value in rows[0].items() if name != "seed"})
+            merged.append(
+                {
+                    name: value if isinstance(value, str) else _spread([row[name] for row in rows])
+                    for name, value in rows[0].items()
+                    if name != "seed"
+                }
+            )
         return merged
 
     def save(self, folder):

@@ -38,8 +38,10 @@ def _mitigation(results, metrics, width):
     if not rows:
         return []
     title = f"Mitigation: accuracy (%) over all {rows[0]['n'][0]:.0f} test faces"
-    lines = [((row["attack"], row["defense"], row["metric"]), [percent(row[column]) for column in MITIGATION_COLUMNS])
-             for row in rows]
+    lines = [
+        ((row["attack"], row["defense"], row["metric"]), [percent(row[column]) for column in MITIGATION_COLUMNS])
+        for row in rows
+    ]
     return [_folded(title, ["Attack", "Mitigation", "Measure"], MITIGATION_COLUMNS, lines, width)]
 
 
@@ -54,9 +56,13 @@ def _detection(results, metrics, width):
 
 def _attacks(results, metrics, width):
     title = "Attacks: success (%) and median size over all test faces"
-    lines = [((row["attack"], row["against"]),
-              [(percent if metric.startswith("success") else plain)(row[metric]) for metric in metrics])
-             for row in results.over_seeds("attacks")]
+    lines = [
+        (
+            (row["attack"], row["against"]),
+            [(percent if metric.startswith("success") else plain)(row[metric]) for metric in metrics],
+        )
+        for row in results.over_seeds("attacks")
+    ]
     return [_folded(title, ["Attack", "Against"], metrics, lines, width)]
 
 

@@ -20,11 +20,11 @@ from smartbox.datasets._face_shape import (
     random_field,
 )
 
-HALF_HEIGHT, HALF_WIDTH = 0.92, 0.80    # of the picture, in the unit of length of the head
-MIDDLE = 0.03               # height of the centre of the picture
-MARGIN = 1.12               # the canvas is this much larger than the picture
-AMBIENT = 0.038             # light from everywhere, as a share of the lamp
-PIVOT = 0.55                # depth of the axis about which the head turns
+HALF_HEIGHT, HALF_WIDTH = 0.92, 0.80  # of the picture, in the unit of length of the head
+MIDDLE = 0.03  # height of the centre of the picture
+MARGIN = 1.12  # the canvas is this much larger than the picture
+AMBIENT = 0.038  # light from everywhere, as a share of the lamp
+PIVOT = 0.55  # depth of the axis about which the head turns
 MOTIONS = ("shift_x", "shift_y", "scale", "roll", "yaw", "pitch", "smile", "open", "brow", "lids")
 
 
@@ -58,7 +58,7 @@ def build_face(rng, image_shape):
     spacing = 2 * MARGIN * HALF_HEIGHT / shape[0], 2 * MARGIN * HALF_WIDTH / shape[1]
     t, c = draw_traits(rng, TRAITS), draw_traits(rng, COLOURS)
     x, y = pixel_grid(shape, MARGIN)
-    wx = x + 0.013 * random_field(rng, shape, (4, 4))           # nobody is symmetric
+    wx = x + 0.013 * random_field(rng, shape, (4, 4))  # nobody is symmetric
     wy = y + 0.010 * random_field(rng, shape, (4, 4))
     depth, body = face_depth(t, rng, wx, wy)
     maps = face_albedo(t, c, rng, wx, wy, body)
@@ -66,12 +66,20 @@ def build_face(rng, image_shape):
     cornea = 0.03 * np.clip(1 - maps.pop("radius2") / 1.5, 0, None) * maps.pop("opening")
     skin = 0.0006 * random_field(rng, shape, (60, 52)) * maps["gloss"]
     fold = cheek_fold(t, wx, wy)
-    bulge = np.stack([0.035 * bump(np.abs(wx), wy, 0.42, 0.02, 0.16, 0.14) - 0.012 * fold,
-                      0.006 * np.sin(wy / 0.022) * bump(wx, wy, 0, t.eye_y - 0.42, 0.35, 0.1)])
+    bulge = np.stack(
+        [
+            0.035 * bump(np.abs(wx), wy, 0.42, 0.02, 0.16, 0.14) - 0.012 * fold,
+            0.006 * np.sin(wy / 0.022) * bump(wx, wy, 0, t.eye_y - 0.42, 0.35, 0.1),
+        ]
+    )
     hollow = ndimage.gaussian_filter(depth, 0.09 / spacing[0]) - depth
-    maps |= {"depth": depth, "slope": np.stack(np.gradient(depth + cornea + skin, *spacing)[::-1]),
-             "bulge": bulge, "bulge_slope": np.stack([np.gradient(b, *spacing)[::-1] for b in bulge]),
-             "open_sky": np.clip(1 - 5 * hollow, 0.15, 1.3)}
+    maps |= {
+        "depth": depth,
+        "slope": np.stack(np.gradient(depth + cornea + skin, *spacing)[::-1]),
+        "bulge": bulge,
+        "bulge_slope": np.stack([np.gradient(b, *spacing)[::-1] for b in bulge]),
+        "open_sky": np.clip(1 - 5 * hollow, 0.15, 1.3),
+    }
     maps = {name: value.astype(np.float32) for name, value in maps.items()}
     maps["motion"] = _motions(t, depth, image_shape).astype(np.float32)
     maps["shine"] = np.float32(c.shine)
@@ -90,17 +98,27 @@ def _motions(t, depth, image_shape):
     drop = np.clip((y - middle) / 0.07, 0, 1) * np.exp(-0.5 * (x / 0.34) ** 4) * ramp((1.25 - y) / 0.4)
     brows = bump(ax, y, 0.36, t.eye_y - 0.24, 0.26, 0.11)
     lids = (y - t.eye_y) * bump(ax, y, t.eye_x, t.eye_y, 0.22, 0.085)
-    fields = {"shift_x": (-one, zero), "shift_y": (zero, -one), "scale": (-x, -y), "roll": (y, -x),
-              "yaw": (-lever, zero), "pitch": (zero, -lever),
-              "smile": (-0.045 * np.sign(x) * corners, 0.045 * corners),
-              "open": (zero, -0.07 * drop), "brow": (zero, 0.05 * brows), "lids": (zero, lids)}
+    fields = {
+        "shift_x": (-one, zero),
+        "shift_y": (zero, -one),
+        "scale": (-x, -y),
+        "roll": (y, -x),
+        "yaw": (-lever, zero),
+        "pitch": (zero, -lever),
+        "smile": (-0.045 * np.sign(x) * corners, 0.045 * corners),
+        "open": (zero, -0.07 * drop),
+        "brow": (zero, 0.05 * brows),
+        "lids": (zero, lids),
+    }
     return np.stack([np.stack(fields[name]).reshape(2, -1) for name in MOTIONS])
 
 
 def _canvas_index(x, y, shape):
     """Return the fractional row and column of the canvas at the points x, y."""
-    return (((y - MIDDLE) / (MARGIN * HALF_HEIGHT) + 1) * shape[0] / 2 - 0.5,
-            (x / (MARGIN * HALF_WIDTH) + 1) * shape[1] / 2 - 0.5)
+    return (
+        ((y - MIDDLE) / (MARGIN * HALF_HEIGHT) + 1) * shape[0] / 2 - 0.5,
+        (x / (MARGIN * HALF_WIDTH) + 1) * shape[1] / 2 - 0.5,
+    )
 
 
 def cast_shadow(depth, light, reach=0.85, softness=0.03):
@@ -158,17 +176,17 @@ def shade(face, lights, expression):
     length = 1 / np.sqrt(1 + p * p + q * q)
     seen = np.stack([cast_shadow(d, light) for d, light in zip(depth, lights, strict=True)])
     lx, ly, lz = lights.T[:, :, None, None]
-    seen *= np.clip((lz - p * lx - q * ly) * length, 0, None)   # the attached shadow
+    seen *= np.clip((lz - p * lx - q * ly) * length, 0, None)  # the attached shadow
     halfway = lights + np.float32([0, 0, 1])
     hx, hy, hz = (halfway / np.linalg.norm(halfway, axis=1, keepdims=True)).T[:, :, None, None]
     mirror = np.clip((hz - p * hx - q * hy) * length, 0, None)
     for _ in range(4):
-        mirror *= mirror                                        # to the power of 16
+        mirror *= mirror  # to the power of 16
     shine = face["shine"] * face["gloss"] * mirror
     for _ in range(2):
-        mirror *= mirror                                        # to the power of 64
+        mirror *= mirror  # to the power of 64
     shine += np.float32(0.8) * face["wet"] * mirror
-    lamp = np.minimum(np.float32(4) * seen, 1)                  # highlights end where the lamp is hidden
+    lamp = np.minimum(np.float32(4) * seen, 1)  # highlights end where the lamp is hidden
     power = np.float32(1.15) + np.float32(0.5) * (1 - lz) ** 2  # real lamps come out brighter from the side
     return power * (face["albedo"] * (seen + np.float32(AMBIENT) * face["open_sky"]) + lamp * shine)
 

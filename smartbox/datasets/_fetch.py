@@ -91,8 +91,7 @@ def _fault(path):
             n_identities = len({name[:7] for name in members})
             if (len(members), n_identities) != (N_IMAGES, N_IDENTITIES):
                 return (
-                    f"expected {N_IMAGES:,} images of {N_IDENTITIES} identities, "
-                    f"got {len(members):,} of {n_identities}"
+                    f"expected {N_IMAGES:,} images of {N_IDENTITIES} identities, got {len(members):,} of {n_identities}"
                 )
             for member in members.values():
                 source.read(member)

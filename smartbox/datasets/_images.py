@@ -137,9 +137,7 @@ def _pixels(image, name, color):
     if image.mode[0] in "IF":
         pixels = np.asarray(image).astype(np.float32)[:, :, np.newaxis]
         if not (pixels.min() >= 0 and pixels.max() <= depth):  # also catches NaN
-            raise ImageError(
-                f"{name}: expected pixels in [0, {depth:g}], got [{pixels.min():g}, {pixels.max():g}]"
-            )
+            raise ImageError(f"{name}: expected pixels in [0, {depth:g}], got [{pixels.min():g}, {pixels.max():g}]")
         return (pixels if color == "grey" else np.repeat(pixels, 3, axis=2)), depth
     if image.mode in ("LA", "PA", "RGBA") or "transparency" in image.info:
         image = image.convert("RGBA")

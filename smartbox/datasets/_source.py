@@ -77,9 +77,7 @@ class _FolderSource:
             with open(path, "rb") as stream:
                 size = os.fstat(stream.fileno()).st_size
                 if size > _MAX_FILE:
-                    raise ImageError(
-                        f"{path}: expected at most {_MAX_FILE:,} bytes, got {size:,}; scale it down first"
-                    )
+                    raise ImageError(f"{path}: expected at most {_MAX_FILE:,} bytes, got {size:,}; scale it down first")
                 return stream.read(size)
         except OSError as error:
             raise ImageError(f"{path}: cannot be read ({error.strerror})") from error

@@ -10,36 +10,105 @@ from smartbox.datasets._face_renderer import MOTIONS, build_face, resample, shad
 # The 64 lamps of Extended Yale B, (azimuth, elevation) in degrees, ordered so that the first n of them hold
 # near and far lamps in the same shares as all 64 and are well spread.
 LIGHTS = (
-    (0, 0), (-85, -20), (-35, 40), (0, -20), (0, -35), (85, 20), (70, -35), (-15, 20),
-    (-110, 65), (0, 45), (-70, -35), (110, -20), (20, 10), (-5, -10), (70, 45), (-130, 20),
-    (-50, 0), (-70, 0), (110, 65), (-25, 0), (-85, 20), (70, 0), (50, 0), (5, 10),
-    (20, -10), (130, 20), (-70, 45), (-110, 40), (-35, -20), (-20, -10), (35, 65), (-10, 0),
-    (110, 40), (-35, 65), (25, 0), (35, -20), (-110, -20), (35, 40), (85, -20), (-20, 10),
-    (10, 0), (-35, 15), (-60, 20), (-120, 0), (15, 20), (95, 0), (60, 20), (35, 15),
-    (-95, 0), (-60, -20), (-5, 10), (-10, -20), (120, 0), (60, -20), (-20, -40), (-110, 15),
-    (10, -20), (-50, -40), (110, 15), (5, -10), (20, -40), (0, 20), (50, -40), (0, 90),
+    (0, 0),
+    (-85, -20),
+    (-35, 40),
+    (0, -20),
+    (0, -35),
+    (85, 20),
+    (70, -35),
+    (-15, 20),
+    (-110, 65),
+    (0, 45),
+    (-70, -35),
+    (110, -20),
+    (20, 10),
+    (-5, -10),
+    (70, 45),
+    (-130, 20),
+    (-50, 0),
+    (-70, 0),
+    (110, 65),
+    (-25, 0),
+    (-85, 20),
+    (70, 0),
+    (50, 0),
+    (5, 10),
+    (20, -10),
+    (130, 20),
+    (-70, 45),
+    (-110, 40),
+    (-35, -20),
+    (-20, -10),
+    (35, 65),
+    (-10, 0),
+    (110, 40),
+    (-35, 65),
+    (25, 0),
+    (35, -20),
+    (-110, -20),
+    (35, 40),
+    (85, -20),
+    (-20, 10),
+    (10, 0),
+    (-35, 15),
+    (-60, 20),
+    (-120, 0),
+    (15, 20),
+    (95, 0),
+    (60, 20),
+    (35, 15),
+    (-95, 0),
+    (-60, -20),
+    (-5, 10),
+    (-10, -20),
+    (120, 0),
+    (60, -20),
+    (-20, -40),
+    (-110, 15),
+    (10, -20),
+    (-50, -40),
+    (110, 15),
+    (5, -10),
+    (20, -40),
+    (0, 20),
+    (50, -40),
+    (0, 90),
 )
 # Spread (s.d.) of each of MOTIONS: lengths in units of 8 cm, angles in radians, expressions as shares.
-SPREAD = {"shift_x": 0.010, "shift_y": 0.010, "scale": 0.010, "roll": 0.014, "yaw": 0.030, "pitch": 0.025,
-          "smile": 0.5, "open": 0.25, "brow": 0.4, "lids": 0.14}
-EXPOSURE = 0.87             # pixel value per radiance
+SPREAD = {
+    "shift_x": 0.010,
+    "shift_y": 0.010,
+    "scale": 0.010,
+    "roll": 0.014,
+    "yaw": 0.030,
+    "pitch": 0.025,
+    "smile": 0.5,
+    "open": 0.25,
+    "brow": 0.4,
+    "lids": 0.14,
+}
+EXPOSURE = 0.87  # pixel value per radiance
 SMALLEST = (24, 21)
-BLOCK = 1 << 19             # canvas points shaded at a time
+BLOCK = 1 << 19  # canvas points shaded at a time
 
 
 def _lamp_vectors(lights):
     """Return unit vectors (right, down, to the camera) to lamps in degrees; azimuth > 0 is on the left."""
     azimuth, elevation = np.radians(np.asarray(lights, dtype=float)).T
-    return np.stack([-np.sin(azimuth) * np.cos(elevation), -np.sin(elevation),
-                     np.cos(azimuth) * np.cos(elevation)], axis=1)
+    return np.stack(
+        [-np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.cos(azimuth) * np.cos(elevation)], axis=1
+    )
 
 
 def _turn_lamps(lamps, amounts):
     """Return the lamps in the frame of heads turned by the small angles roll, yaw and pitch of `amounts`."""
     roll, yaw, pitch = (amounts[:, MOTIONS.index(name)] for name in ("roll", "yaw", "pitch"))
     right, down, front = lamps.T
-    turned = np.stack([right + roll * down - yaw * front, down - roll * right - pitch * front,
-                       front + yaw * right + pitch * down], axis=1)
+    turned = np.stack(
+        [right + roll * down - yaw * front, down - roll * right - pitch * front, front + yaw * right + pitch * down],
+        axis=1,
+    )
     return turned / np.linalg.norm(turned, axis=1, keepdims=True)
 
 
@@ -57,7 +126,7 @@ def _render_images(face, seed, identity, numbers, image_shape):
     spread = np.array([SPREAD[name] for name in MOTIONS])
     amounts = spread * np.clip([rng.standard_normal(len(MOTIONS)) for rng in rngs], -2.2, 2.2)
     opening = MOTIONS.index("open")
-    amounts[:, opening] = np.clip(amounts[:, opening], 0, None)     # lips part, or stay closed
+    amounts[:, opening] = np.clip(amounts[:, opening], 0, None)  # lips part, or stay closed
     flicker = np.exp([0.06 * rng.standard_normal() for rng in rngs]).astype(np.float32)
     gains = EXPOSURE * face["gain"] * flicker
     lamps = _turn_lamps(_lamp_vectors([LIGHTS[j % len(LIGHTS)] for j in numbers]), amounts)
@@ -81,8 +150,10 @@ def _check_shape(image_shape):
     except (TypeError, ValueError):
         good = False
     if not good or height < SMALLEST[0] or width < SMALLEST[1]:
-        raise ValueError(f"image_shape must be two ints (height, width) of at least {SMALLEST}, "
-                         f"got {image_shape!r}; try (96, 84), and leave out the number of channels.")
+        raise ValueError(
+            f"image_shape must be two ints (height, width) of at least {SMALLEST}, "
+            f"got {image_shape!r}; try (96, 84), and leave out the number of channels."
+        )
     return int(height), int(width)
 
 
@@ -168,14 +239,19 @@ def make_faces(
         step = max(1, BLOCK // face["depth"].size)
         for start in range(0, n_images, step):
             numbers = range(start, min(start + step, n_images))
-            images[identity, start:start + step] = _render_images(face, seed, identity, numbers, image_shape)
+            images[identity, start : start + step] = _render_images(face, seed, identity, numbers, image_shape)
     images = images.reshape(-1, *image_shape, 1)
     lights = np.array([LIGHTS[j % len(LIGHTS)] for j in range(n_images)], dtype=float)
     azimuth, elevation = np.tile(lights, (n_identities, 1)).T.copy()
-    return Bunch(images=images, data=images.reshape(len(images), -1), azimuth=azimuth, elevation=elevation,
-                 target=np.repeat(np.arange(n_identities), n_images),
-                 target_names=np.array([f"face{i + 1:02d}" for i in range(n_identities)]),
-                 DESCR=_describe(n_identities, n_images, image_shape))
+    return Bunch(
+        images=images,
+        data=images.reshape(len(images), -1),
+        azimuth=azimuth,
+        elevation=elevation,
+        target=np.repeat(np.arange(n_identities), n_images),
+        target_names=np.array([f"face{i + 1:02d}" for i in range(n_identities)]),
+        DESCR=_describe(n_identities, n_images, image_shape),
+    )
 
 
 def _integer_seed(random_state):
@@ -187,7 +263,9 @@ def _integer_seed(random_state):
 
 def _describe(n_identities, n_images, image_shape):
     """Return the text for the field DESCR."""
-    return (f"Synthetic faces: {n_identities} identities, {n_images} images each of {image_shape[0]} x "
-            f"{image_shape[1]} pixels, grey, float32 in [0, 1].\n\nRendered, not photographed: random heads "
-            "under the 64 lamp directions of the Extended Yale Face Database B, with attached and cast "
-            "shadows and small changes of pose, expression, exposure and noise.  Nobody real is shown.")
+    return (
+        f"Synthetic faces: {n_identities} identities, {n_images} images each of {image_shape[0]} x "
+        f"{image_shape[1]} pixels, grey, float32 in [0, 1].\n\nRendered, not photographed: random heads "
+        "under the 64 lamp directions of the Extended Yale Face Database B, with attached and cast "
+        "shadows and small changes of pose, expression, exposure and noise.  Nobody real is shown."
+    )

@@ -33,9 +33,7 @@ Free for research. Cite Georghiades, Belhumeur and Kriegman (TPAMI 2001) and Lee
 """
 
 
-def load_extended_yale_b(
-    path: str | os.PathLike, *, image_shape: tuple[int, int] = (96, 84)
-) -> Bunch:
+def load_extended_yale_b(path: str | os.PathLike, *, image_shape: tuple[int, int] = (96, 84)) -> Bunch:
     """Load the cropped Extended Yale Face Database B: 2,414 faces of 38 identities.
 
     The first load decodes all images and keeps the result in the user's cache folder (or the one that the

@@ -31,9 +31,7 @@ def check_flags(flags, name, n):
     """Boolean array of shape (n,)."""
     flags = np.asarray(flags)
     if flags.shape != (n,):
-        raise ValueError(
-            f"{name} must be of shape ({n},), got {flags.shape}; pass one flag for each score or label."
-        )
+        raise ValueError(f"{name} must be of shape ({n},), got {flags.shape}; pass one flag for each score or label.")
     if flags.dtype.kind not in "biuf" or not np.isin(flags, (0, 1)).all():
         raise ValueError(
             f"{name} must hold True and False (or 1 and 0), got values like {flags[:5].tolist()}; "

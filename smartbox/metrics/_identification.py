@@ -8,9 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from smartbox.metrics._checks import own_scores
 
 
-def rank_k_accuracy(
-    y_true: ArrayLike, scores: ArrayLike, *, k: int = 1, classes: ArrayLike | None = None
-) -> float:
+def rank_k_accuracy(y_true: ArrayLike, scores: ArrayLike, *, k: int = 1, classes: ArrayLike | None = None) -> float:
     """Share of the probes whose true identity is among the ``k`` best candidates.
 
     Parameters

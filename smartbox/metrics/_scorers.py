@@ -51,9 +51,7 @@ def make_attack_scorer(attack, metric: str | Callable = "accuracy", adaptive: bo
     >>> GridSearchCV(defended, {"blur__sigma": [0.5, 1.0]}, scoring=scoring, refit="robust")  # doctest: +SKIP
     """
     if not all(callable(getattr(attack, method, None)) for method in ("generate", "get_params")):
-        raise ValueError(
-            f"attack must have the methods generate and get_params, got {attack!r}; pass e.g. FGSM(face)."
-        )
+        raise ValueError(f"attack must have the methods generate and get_params, got {attack!r}; pass e.g. FGSM(face).")
     if getattr(attack, "targeted", False):
         raise ValueError(
             f"attack must be untargeted, got {attack!r}: a scorer knows the true labels only, and a "

@@ -140,8 +140,7 @@ def roc_points(scores: ArrayLike, is_genuine: ArrayLike) -> Bunch:
     if is_genuine.all() or not is_genuine.any():
         came = "genuine" if is_genuine.any() else "impostor"
         raise ValueError(
-            f"is_genuine must hold genuine and impostor claims, got {len(scores)} {came} ones only; "
-            "add the others."
+            f"is_genuine must hold genuine and impostor claims, got {len(scores)} {came} ones only; add the others."
         )
     return sweep(scores, is_genuine)
 

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from sklearn.utils import Bunch
 
 from smartbox import FaceClassifier
 from smartbox.attacks import FGSM, PGD
 from smartbox.benchmark import Benchmark
 from smartbox.benchmark._pass import Pass
 from smartbox.benchmark._plan import check_metrics, make_plan
-from smartbox.datasets import make_detection_set
+from smartbox.datasets import make_detection_set, make_faces
 from smartbox.detectors import PCADetector
 from smartbox.metrics import detection_report, verification_accuracy
 from tests.benchmark.conftest import EPS, PARAMETERS, ByHand
@@ -105,11 +106,12 @@ def one_pass(faces, by_hand):
                      parameters=PARAMETERS, seeds=[7])  # fmt: skip
     one = Pass(faces.images, faces.target, {}, plan, seed=7)
     one.face = by_hand.face
+    one.training = Bunch(X=by_hand.X_train, y=by_hand.y_train)
     return one
 
 
 def test_detectors_learn_from_equal_halves(one_pass, by_hand):
-    X, y = one_pass._detection_training_set(by_hand.X_train, by_hand.y_train)
+    X, y = one_pass._detection_training_set()
     n = len(by_hand.X_train)
     np.testing.assert_array_equal(np.bincount(y), [n, n])
     np.testing.assert_array_equal(X[y == 0], by_hand.X_train)
@@ -119,7 +121,8 @@ def test_detectors_learn_from_equal_halves(one_pass, by_hand):
 
 def test_more_attacks_than_faces_leave_no_empty_share(one_pass, by_hand):
     one_pass.plan.attack = {f"fgsm{i}": FGSM(None) for i in range(5)}
-    X, y = one_pass._detection_training_set(by_hand.X_train[[0, -1]], by_hand.y_train[[0, -1]])
+    one_pass.training = Bunch(X=by_hand.X_train[[0, -1]], y=by_hand.y_train[[0, -1]])
+    X, y = one_pass._detection_training_set()
     assert y.tolist() == [0, 0, 1, 1] and (X[2:] != X[:2]).any(axis=(1, 2, 3)).all()
 
 
@@ -233,3 +236,10 @@ def test_check_metrics():
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             check_metrics(metrics, detectors)
+
+
+def test_an_attack_that_learns_does_so_on_the_training_faces():
+    faces = make_faces(n_identities=3, n_images=12, image_shape=(32, 28))
+    parameters = {"network.epochs": 1, "attack.universal_perturbation.max_iter": 2}
+    results = Benchmark(faces, attacks=["universal_perturbation"], parameters=parameters).run()
+    assert len(results.tables["attacks"]) == 2  # against the network and against the blur

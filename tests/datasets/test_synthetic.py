@@ -65,15 +65,15 @@ def test_same_seed_same_faces():
 
 
 def test_other_seed_other_faces():
-    first, second = (make_faces(n_identities=1, n_images=1, image_shape=SMALL,
-                                random_state=s) for s in (0, 1))
+    first, second = (make_faces(n_identities=1, n_images=1, image_shape=SMALL, random_state=s) for s in (0, 1))
     assert np.abs(first.images - second.images).mean() > 0.02
 
 
 @pytest.mark.parametrize("make_state", [np.random.RandomState, np.random.default_rng])
 def test_generators_are_accepted(make_state):
-    first, second = (make_faces(n_identities=1, n_images=1, image_shape=SMALL, random_state=make_state(3))
-                     for _ in range(2))
+    first, second = (
+        make_faces(n_identities=1, n_images=1, image_shape=SMALL, random_state=make_state(3)) for _ in range(2)
+    )
     np.testing.assert_array_equal(first.images, second.images)
 
 
@@ -156,7 +156,8 @@ def test_light_outweighs_identity_outweighs_pose(faces):
 
 def test_identity_can_be_learnt_in_spite_of_light(faces):
     train_x, test_x, train_y, test_y = train_test_split(
-        faces.data, faces.target, test_size=0.2, stratify=faces.target, random_state=0)
+        faces.data, faces.target, test_size=0.2, stratify=faces.target, random_state=0
+    )
     fisher = make_pipeline(PCA(60, random_state=0), LinearDiscriminantAnalysis()).fit(train_x, train_y)
     nearest = KNeighborsClassifier(1).fit(train_x, train_y)
     assert fisher.score(test_x, test_y) > 0.8
@@ -172,8 +173,9 @@ def test_any_image_shape(image_shape):
 
 
 def test_face_is_the_same_at_every_resolution():
-    large, small = (make_faces(n_identities=1, n_images=1, image_shape=shape).images[0, ..., 0]
-                    for shape in ((96, 84), SMALL))
+    large, small = (
+        make_faces(n_identities=1, n_images=1, image_shape=shape).images[0, ..., 0] for shape in ((96, 84), SMALL)
+    )
     shrunk = large.reshape(48, 2, 42, 2).mean((1, 3))
     assert np.corrcoef(shrunk.ravel(), small.ravel())[0, 1] > 0.97
 
@@ -185,8 +187,7 @@ def test_bad_count(name, value):
         make_faces(**{name: value})
 
 
-@pytest.mark.parametrize(
-    "image_shape", [96, (96,), (96, 84, 1), (20, 21), (24, 20), (96.0, 84.0), "ab", None, (0, -1)])
+@pytest.mark.parametrize("image_shape", [96, (96,), (96, 84, 1), (20, 21), (24, 20), (96.0, 84.0), "ab", None, (0, -1)])
 def test_bad_image_shape(image_shape):
     with pytest.raises(ValueError, match="image_shape must be two ints"):
         make_faces(image_shape=image_shape)

@@ -83,9 +83,7 @@ def test_twice_is_an_error(yale_folder, pack):
 
 
 @incomplete
-@pytest.mark.parametrize(
-    "damage", [lambda pgm: pgm[:-1], lambda pgm: pgm[:5], lambda pgm: b"", lambda pgm: b"x" * 99]
-)
+@pytest.mark.parametrize("damage", [lambda pgm: pgm[:-1], lambda pgm: pgm[:5], lambda pgm: b"", lambda pgm: b"x" * 99])
 def test_damaged_image(yale_folder, damage):
     path = yale_folder / "yaleB13/yaleB13_P00A-035E+65.pgm"
     path.write_bytes(damage(path.read_bytes()))

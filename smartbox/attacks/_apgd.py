@@ -1,0 +1,230 @@
+"""Auto-PGD."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import Bunch
+
+from smartbox import _norms
+from smartbox._compat import Interval, StrOptions
+from smartbox.attacks._budget import BudgetAttack, rooms
+from smartbox.attacks._search import Best, rivals, unit, uphill
+
+_MOMENTUM, _RISING = np.float32(0.75), 0.75
+# Objective and the number of classes that it needs, by loss and whether it goes to a label.
+_OBJECTIVES = {
+    ("ce", False): ("odds", 2),
+    ("ce", True): ("odds", 2),
+    ("dlr", False): ("dlr", 3),
+    ("dlr", True): ("targeted_dlr", 4),
+}
+
+
+class APGD(BudgetAttack):
+    """Projected ascent with momentum that halves its own step where it no longer gains.
+
+    Parameters
+    ----------
+    model : FaceClassifier or Pipeline
+        The model under attack. Never copied.
+    eps : float or str, default=8/255
+        Largest size of the perturbation in ``norm``, in units of the [0, 1] intensity range; also as text, ``"8/255"``.
+    norm : {"linf", "l2"}, default="linf"
+        How the perturbation is measured.
+    loss : {"ce", "dlr"}, default="ce"
+        "ce" climbs the odds, which is cross-entropy without its saturation; "dlr" the difference of logits ratio, for
+        which a model needs 3 classes, or 4 to go to a label.
+    max_iter : int, default=100
+        Steps of each start.
+    n_restarts : int, default=1
+        Independent starts; each goes on with the images that have withstood so far.
+    n_targets : int or None, default=None
+        With a number, the label in ``y`` is left by going to each of so many others in turn, those of largest logit
+        first (APGD-T). None goes away from ``y`` itself.
+    eot_iter : int, default=1
+        Gradients averaged at each point, for models with chance in them.
+    targeted : bool, default=False
+        Whether ``y`` is where to go, not what to leave.
+    batch_size : int, default=128
+        Images at a time; the result does not depend on it.
+    random_state : int, RandomState or None, default=None
+        Draws the starts, a stream an image: an image's start depends on neither batch nor order.
+    verbose : int, default=0
+        Above 0 shows a progress bar.
+
+    Attributes
+    ----------
+    report_ : Bunch
+        Of the last `generate`.
+
+    See Also
+    --------
+    PGD : With steps of fixed length.
+    AutoAttack : APGD with both losses, FAB and Square.
+
+    Notes
+    -----
+    The step is ``2 * eps`` at first. At checkpoints, ever closer to each other, it is halved, and the search goes back
+    to its best point, where fewer than 75 % of the steps have raised the loss or neither step nor best loss has
+    changed. Every image has checks of its own. Projections are the exact ones onto ball and pixel box together; starts
+    are uniform in the ball. An image leaves as soon as it is adversarial, one that is wrong from the start at once; one
+    that withstands is returned at its largest loss. In the targeted ratio, the logit to be beaten is the largest of the
+    others.
+
+    References
+    ----------
+    .. [1] Croce, Hein. "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
+       Attacks", ICML 2020, algorithm 1, equations 3 to 7.
+
+    Examples
+    --------
+    >>> import smartbox
+    >>> from smartbox.attacks import APGD
+    >>> from smartbox.datasets import make_faces
+    >>> faces, face = make_faces(n_identities=4, n_images=1), smartbox.load_sample_model()
+    >>> attack = APGD(face, eps="8/255", loss="dlr", max_iter=20, random_state=0)
+    >>> X_adv, report = attack.generate(faces.images, faces.target, return_report=True)
+    >>> bool(report.success.all()), bool(report.linf.max() <= 8 / 255 + 1e-6)
+    (True, True)
+    """
+
+    _parameter_constraints = {
+        **BudgetAttack._parameter_constraints,
+        "norm": [StrOptions({"linf", "l2"})],
+        "loss": [StrOptions({"ce", "dlr"})],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_restarts": [Interval(Integral, 1, None, closed="left")],
+        "n_targets": [Interval(Integral, 1, None, closed="left"), None],
+        "eot_iter": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        model,
+        *,
+        eps=8 / 255,
+        norm="linf",
+        loss="ce",
+        max_iter=100,
+        n_restarts=1,
+        n_targets=None,
+        eot_iter=1,
+        targeted=False,
+        batch_size=128,
+        random_state=None,
+        verbose=0,
+    ):
+        self.model = model
+        self.eps = eps
+        self.norm = norm
+        self.loss = loss
+        self.max_iter = max_iter
+        self.n_restarts = n_restarts
+        self.n_targets = n_targets
+        self.eot_iter = eot_iter
+        self.targeted = targeted
+        self.batch_size = batch_size
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _perturb(self, model, X, y, rng):
+        towards = self.targeted or self.n_targets is not None
+        objective, n_classes = _OBJECTIVES[self.loss, towards]
+        if len(model.classes_) < n_classes:
+            kind = "targeted " if towards else ""
+            raise ValueError(f'the {kind}loss="dlr" needs at least {n_classes} classes, the model has '
+                             f'{len(model.classes_)}: use loss="ce".')  # fmt: skip
+        logits = model.logits(X)
+        best = Best(X, y, self._reached(model.classes_[logits.argmax(axis=1)], y))
+        aims = [y]
+        if self.n_targets is not None and not self.targeted:
+            aims = model.classes_[rivals(logits, model.label_index(y), self.n_targets)].T
+        for run, aim in enumerate(np.repeat(aims, self.n_restarts, axis=0)):
+            rows = np.flatnonzero(~best.won)
+            if rows.size:
+                climb = _Climb(self, model, objective, towards)
+                climb.run(X[rows], y[rows], aim[rows], rows, rng.spawn(run).take(rows), best)
+        return best.X, best.counts
+
+
+class _Climb:
+    """One start of some images. ``state`` holds a row for each; all rows of an adversarial image leave together."""
+
+    def __init__(self, attack, model, objective, towards):
+        self.attack, self.model, self.objective, self.towards = attack, model, objective, towards
+        self.eps = attack._eps()
+        self.checks = checkpoints(attack.max_iter)
+
+    def run(self, X, y, aim, rows, rng, best):
+        low, high = rooms(X)
+        delta = _norms.random_start(rng, low, high, self.eps, self.attack.norm)
+        nowhere = np.full(len(X), -np.inf)
+        self.state = Bunch(
+            X=X, y=y, aim=aim, rows=rows, low=low, high=high, delta=delta, previous=delta, gradient=delta,
+            value=nowhere, best_value=nowhere, best_delta=delta, best_gradient=delta, rises=np.zeros(len(X), int),
+            step=np.full(len(X), 2 * self.eps), step_then=np.full(len(X), 2 * self.eps), value_then=nowhere,
+        )  # fmt: skip
+        for k in range(self.attack.max_iter + 1):
+            rng = self.evaluate(rng, best)
+            if not self.state.rows.size or k == self.attack.max_iter:
+                return
+            if k == 0:
+                self.state.rises = np.zeros_like(self.state.rises)
+                self.state.value_then = self.state.best_value
+            elif k in self.checks:
+                self.check(k)
+            self.move(k)
+            best.counts["n_iterations"][self.state.rows] += 1
+
+    def evaluate(self, rng, best):
+        """Loss and gradient where the images are now. What is adversarial is kept in ``best`` and leaves."""
+        s, attack = self.state, self.attack
+        at = s.X + s.delta.reshape(s.X.shape)
+        values, logits, gradient, flat = uphill(
+            self.model, at, s.aim, rng, self.objective, targeted=self.towards, n_draws=attack.eot_iter
+        )
+        won = attack._reached(self.model.classes_[logits.argmax(axis=1)], s.y)
+        best.counts["n_gradients"][s.rows] += attack.eot_iter
+        best.counts["n_zero_gradients"][s.rows] += flat & ~won
+        best.offer(s.rows, at, values, won)
+        s.rises, s.value, s.gradient = s.rises + (values > s.value), values, gradient
+        better = values > s.best_value
+        s.best_value = np.where(better, values, s.best_value)
+        s.best_delta = np.where(better[:, None], s.delta, s.best_delta)
+        s.best_gradient = np.where(better[:, None], gradient, s.best_gradient)
+        if won.any():
+            going = np.flatnonzero(~won)
+            self.state, rng = Bunch(**{name: array[going] for name, array in s.items()}), rng.take(going)
+        return rng
+
+    def check(self, k):
+        """Conditions 1 and 2 of the paper: where one holds, half the step, from the best point on."""
+        s = self.state
+        since = k - max([0, *(w for w in self.checks if w < k)])
+        stuck = (s.step == s.step_then) & (s.best_value == s.value_then)
+        halved = (s.rises < _RISING * since) | stuck
+        s.step_then, s.value_then, s.rises = s.step, s.best_value, np.zeros_like(s.rises)
+        s.step = np.where(halved, s.step / 2, s.step)
+        s.delta = np.where(halved[:, None], s.best_delta, s.delta)
+        s.gradient = np.where(halved[:, None], s.best_gradient, s.gradient)
+        s.value = np.where(halved, s.best_value, s.value)
+
+    def move(self, k):
+        """A projected step up, three quarters of it and a quarter of the last movement."""
+        s = self.state
+        ascent = np.sign(s.gradient) if self.attack.norm == "linf" else unit(s.gradient)
+        ahead = self.project(s.delta + s.step[:, None].astype(np.float32) * ascent)
+        if k > 0:
+            ahead = self.project(s.delta + _MOMENTUM * (ahead - s.delta) + (1 - _MOMENTUM) * (s.delta - s.previous))
+        s.previous, s.delta = s.delta, ahead
+
+    def project(self, delta):
+        return _norms.project(delta, self.state.low, self.state.high, self.eps, self.attack.norm)
+
+
+def checkpoints(max_iter):
+    """Steps after which the step's length is looked at: ``22, 41, 57, 70, 80, 87, 93, 99`` of 100."""
+    shares = [0.0, 0.22]
+    while shares[-1] < 1:
+        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+    return {int(np.ceil(round(share * max_iter, 6))) for share in shares[1:-1]}

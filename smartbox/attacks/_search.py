@@ -1,0 +1,115 @@
+"""What the attacks of smallest perturbation and the parts of AutoAttack share."""
+
+import numpy as np
+
+from smartbox import _norms
+from smartbox.attacks._polish import polish
+from smartbox.base import BaseAttack
+
+COUNTS = ("n_iterations", "n_gradients", "n_zero_gradients")
+
+
+def uphill(model, X, y, rng, objective, *, targeted=False, n_draws=1):
+    """Objective (to maximise), logits, its gradient as rows ``(n, d)``, and where that was zero.
+
+    A gradient that is zero or not finite shows no way: a random direction stands in. Over ``n_draws`` calls of a model
+    with chance in it everything is averaged.
+    """
+    values, logits, gradient = model.value_and_gradient(X, y, objective)
+    for draw in range(1, n_draws):
+        more = zip((values, logits, gradient), model.value_and_gradient(X, y, objective), strict=True)
+        values, logits, gradient = (old + (new - old) / np.float32(draw + 1) for old, new in more)
+    gradient = gradient.reshape(len(X), -1)
+    if targeted:
+        values, gradient = -values, -gradient
+    usable = np.isfinite(gradient).all(axis=1) & gradient.any(axis=1)
+    if not usable.all():
+        gradient = gradient.copy()
+        gradient[~usable] = rng.take(np.flatnonzero(~usable)).normal(gradient.shape[1])
+    return values, logits, gradient, ~usable
+
+
+def unit(rows):
+    """Rows of l2 norm 1; zero stays zero."""
+    return rows / np.maximum(_norms.size(rows, "l2"), 1e-30)[:, None].astype(rows.dtype)
+
+
+def cosine(start, end, k, n):
+    """From ``start`` at ``k = 0`` to ``end`` at ``k = n``, along half a cosine."""
+    return end + (start - end) * (1 + np.cos(np.pi * k / n)) / 2
+
+
+def without_walls(slope, at):
+    """Zero where a pixel stands at the wall that its slope points to: it cannot move there."""
+    x = at.reshape(slope.shape)
+    return np.where(((slope > 0) & (x >= 1)) | ((slope < 0) & (x <= 0)), np.float32(0), slope)
+
+
+def rivals(logits, home, count):
+    """Columns of the ``count`` largest logits other than ``home``, shape ``(n, at most count)``; the largest first."""
+    others = logits.copy()
+    others[np.arange(len(home)), home] = -np.inf
+    return np.argsort(-others, axis=1, kind="stable")[:, : min(count, logits.shape[1] - 1)]
+
+
+class MinimumNormAttack(BaseAttack):
+    """An attack that looks for the nearest adversarial point.
+
+    A subclass has a parameter or attribute ``norm`` and writes ``_search(model, rows, rng, found, enough)``, which
+    offers points to ``found``. Images that are wrong from the start are not searched for; others may leave the search
+    with a point within ``enough``.
+    """
+
+    def _perturb(self, model, X, y, rng, enough=0.0):
+        found = Nearest(X, y, self.norm)
+        everyone = np.arange(len(X))
+        found.offer(everyone, X, self._reached(model.predict(X), y))
+        rows = found.missing(everyone, enough)
+        if rows.size:
+            self._search(model, rows, rng.take(rows), found, enough)
+        X_adv = polish(model, X, found.X, lambda predicted, which: self._reached(predicted, y[which]))
+        return X_adv, found.counts
+
+    def _won(self, model, logits, y):
+        return self._reached(model.classes_[logits.argmax(axis=1)], y)
+
+
+class Nearest:
+    """The nearest adversarial point found so far for each image of a batch: the image itself where there is none."""
+
+    def __init__(self, X, y, norm):
+        self.clean, self.y, self.norm = X, y, norm
+        self.X = X.copy()
+        self.size = np.full(len(X), np.inf)
+        self.counts = {name: np.zeros(len(X), dtype=int) for name in COUNTS}
+
+    def offer(self, rows, X, won):
+        """Keep what is adversarial and nearer."""
+        size = _norms.size((X - self.clean[rows]).reshape(len(rows), -1), self.norm)
+        nearer = won & (size < self.size[rows])
+        kept = rows[nearer]
+        self.X[kept], self.size[kept] = X[nearer], size[nearer]
+
+    def missing(self, rows, enough):
+        """Those of ``rows`` whose nearest point is farther than ``enough``."""
+        return rows[self.size[rows] > enough]
+
+    def count(self, rows, flat, n_gradients=1):
+        self.counts["n_iterations"][rows] += 1
+        self.counts["n_gradients"][rows] += n_gradients
+        self.counts["n_zero_gradients"][rows] += flat
+
+
+class Best:
+    """The best point found so far for each image of a batch: adversarial before not, then by loss."""
+
+    def __init__(self, X, y, won):
+        self.X, self.y, self.won = X.copy(), y, won.copy()
+        self.value = np.where(won, np.inf, -np.inf)
+        self.counts = {name: np.zeros(len(X), dtype=int) for name in COUNTS}
+
+    def offer(self, rows, X, values, won):
+        """Keep what wins, or where nothing has, what is higher."""
+        better = (won & ~self.won[rows]) | ((won == self.won[rows]) & (values > self.value[rows]))
+        kept = rows[better]
+        self.X[kept], self.value[kept], self.won[kept] = X[better], values[better], won[better]

@@ -1,0 +1,108 @@
+"""Square against the optimum of affine models, and the rules of its search."""
+
+import numpy as np
+import pytest
+
+from smartbox import FaceClassifier
+from smartbox._streams import ImageStreams
+from smartbox.attacks import Square
+from smartbox.attacks._square import stripes, window, window_side
+from smartbox.estimator_checks import example_images
+from tests.doubles import affine_face, small_network
+
+SHAPE = (4, 5, 1)
+
+
+@pytest.fixture(scope="module")
+def face():
+    return FaceClassifier.from_network(small_network())
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("shape", [(4, 5, 1), (3, 3, 3)])
+def test_reaches_the_best_of_the_ball(shape, targeted):
+    """On two affine classes every pixel ends at the wall of the ball or the box that its weight asks for."""
+    d = int(np.prod(shape))
+    weights = np.random.default_rng(0).normal(size=(2, d))
+    face = affine_face(weights, np.array([100.0, 0.0]), shape)
+    X = np.random.default_rng(1).uniform(size=(5, *shape)).astype(np.float32)
+    attack = Square(face, eps=0.2, max_queries=1500, targeted=targeted, random_state=0)
+    X_adv = attack.generate(X, np.full(5, int(targeted)))
+    best = np.clip(X + 0.2 * np.sign(weights[1] - weights[0]).reshape(shape), 0, 1)
+    np.testing.assert_allclose(X_adv, best, atol=1e-6)
+    np.testing.assert_array_equal(attack.report_.n_iterations, 1500)
+    np.testing.assert_array_equal(attack.report_.n_gradients, 0)
+
+
+def test_best_margin_never_falls_and_all_stays_in_ball_and_box(face):
+    X = example_images()
+    y, margins = face.predict(X), []
+    for max_queries in (1, 10, 100):
+        attack = Square(face, eps=0.002, max_queries=max_queries, random_state=0)
+        X_adv = attack.generate(X, y)
+        assert attack.report_.linf.max() <= 0.002 + 1e-7 and X_adv.min() >= 0 and X_adv.max() <= 1
+        margins.append(face.value_and_gradient(X_adv, y, "margin")[0])
+    assert (margins[1] >= margins[0]).mean() > 0.7 and np.median(margins[2] - margins[0]) > 0
+
+
+def test_each_query_keeps_or_raises_the_margin(face, monkeypatch):
+    X = example_images()
+    y, offered = face.predict(X), []
+    from smartbox.attacks._search import Best
+
+    inner = Best.offer
+
+    def spy(self, *found):
+        inner(self, *found)
+        offered.append(self.value.copy())
+
+    monkeypatch.setattr(Best, "offer", spy)
+    X_adv = Square(face, eps=0.002, max_queries=60, random_state=0).generate(X, y)
+    assert (np.diff(offered, axis=0) >= 0).all()
+    np.testing.assert_allclose(face.value_and_gradient(X_adv, y, "margin")[0], offered[-1], atol=1e-5)
+
+
+def test_schedule_is_the_papers():
+    """Halved after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10000 queries; on 100 x 100 pixels."""
+    share = {1: 0.8, 10: 0.8, 11: 0.4, 51: 0.2, 201: 0.1, 501: 0.05, 1001: 0.025, 2001: 0.0125, 4001: 0.8 / 128,
+             6001: 0.8 / 256, 8001: 0.8 / 512}  # fmt: skip
+    for query, p in share.items():
+        assert window_side(query, 10000, 0.8, (100, 100, 1)) == round(np.sqrt(p * 10000))
+    assert window_side(6, 5000, 0.8, (100, 100, 1)) == window_side(12, 10000, 0.8, (100, 100, 1))
+    assert window_side(1, 5000, 1.0, (96, 84, 1)) == 84 and window_side(4999, 5000, 0.8, (4, 5, 1)) == 1
+
+
+def test_windows_are_squares_at_every_place():
+    rng = ImageStreams(np.arange(4000, dtype=np.uint64))
+    inside, signs = window(rng, (6, 5, 3), 2)
+    assert inside.shape == (4000, 6, 5, 1) and signs.shape == (4000, 1, 1, 3)
+    np.testing.assert_array_equal(inside.sum(axis=(1, 2, 3)), 4)
+    assert (inside.any(axis=1).sum(axis=1) == 2).all() and (inside.any(axis=2).sum(axis=1) == 2).all()
+    corners = inside.reshape(4000, -1).argmax(axis=1)
+    assert len(np.unique(corners)) == 5 * 4
+    assert abs(signs.mean()) < 0.05 and abs(stripes(rng, (6, 5, 3)).mean()) < 0.05
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_batches_and_order_do_not_matter(face, targeted):
+    X = example_images(n=20)
+    y = (face.predict(X) + targeted) % 5
+    attack = Square(face, eps=0.05, max_queries=40, targeted=targeted, random_state=3)
+    whole = attack.generate(X, y)
+    assert attack.report_.success.any()
+    order = np.random.default_rng(0).permutation(20)
+    np.testing.assert_array_equal(attack.set_params(batch_size=6).generate(X[order], y[order]), whole[order])
+
+
+def test_queries_are_counted_and_the_winners_leave(face):
+    X = example_images()
+    y = face.predict(X)
+    y[:4] = (y[:4] + 1) % 5
+    attack = Square(face, eps=0.05, max_queries=30, random_state=0)
+    before = face.pass_counts()["forward"]
+    X_adv = attack.generate(X, y)
+    queries = attack.report_.n_iterations
+    assert face.pass_counts()["forward"] - before == queries.sum() + 4 * len(X)  # clean twice, and twice for the report
+    np.testing.assert_array_equal(queries[:4], 0)
+    np.testing.assert_array_equal(X_adv[:4], X[:4])
+    assert (queries[~attack.report_.success] == 30).all() and (queries[attack.report_.success] < 30).any()
