@@ -21,7 +21,17 @@ _HOME_OF = {
     "load_sample_model": "smartbox.face",
     "FaceProtocol": "smartbox.protocol",
 }
-_SUBPACKAGES = ("attacks", "benchmark", "datasets", "defenses", "detectors", "estimator_checks", "metrics", "protocol")
+_SUBPACKAGES = (
+    "attacks",
+    "benchmark",
+    "datasets",
+    "defenses",
+    "detectors",
+    "estimator_checks",
+    "metrics",
+    "networks",
+    "protocol",
+)
 
 __all__ = [*_HOME_OF, *_SUBPACKAGES, "__version__"]
 

@@ -8,6 +8,7 @@ import os
 import threading
 import warnings
 import weakref
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -49,7 +50,9 @@ class NetworkEngine:
         self.image_shape = _image_shape(network)
         self.n_outputs = _n_outputs(network)
         self._logits = _find_logits(network)
-        if _gives_probabilities(self._logits, self.image_shape):
+        out = _probe(self._logits, self.image_shape)
+        _refuse_nan(network, out)
+        if _are_probabilities(out):
             self._logits = _log_of(self._logits)
         self.counts = {"forward": 0, "backward": 0, "traces": 0}
         self._functions = {}
@@ -91,7 +94,6 @@ class NetworkEngine:
         variables = list(network.trainable_variables)
         optimizer.build(variables)
 
-        @tf.function(input_signature=[*self._signature(), tf.TensorSpec([None], tf.float32)], autograph=False)
         def step(x, index, weight):
             with tf.GradientTape() as tape:
                 logits = self._logits(x, training=True)
@@ -103,7 +105,7 @@ class NetworkEngine:
             hits = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == index, tf.float32)
             return loss, tf.reduce_sum(hits)
 
-        return step
+        return _compile(step, [*self._signature(), tf.TensorSpec([None], tf.float32)])
 
     def _in_batches(self, run, X, *others):
         arrays = (np.ascontiguousarray(X, dtype=np.float32), *others)
@@ -132,15 +134,13 @@ class NetworkEngine:
         return [tf.TensorSpec([None, *self.image_shape], tf.float32), tf.TensorSpec([None], tf.int32)]
 
     def _build_logits(self):
-        @tf.function(input_signature=self._signature()[:1], autograph=False)
         def run(x):
             self.counts["traces"] += 1  # Python runs only while tracing
             return (self._logits(x, training=False),)
 
-        return run
+        return _compile(run, self._signature()[:1])
 
     def _build_gradient(self, objective):
-        @tf.function(input_signature=self._signature(), autograph=False)
         def run(x, index):
             self.counts["traces"] += 1
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -150,12 +150,11 @@ class NetworkEngine:
             values, cotangents = objective(keras.ops, logits, is_label)
             return values, logits, _gradient(tape, logits, x, cotangents)
 
-        return run
+        return _compile(run, self._signature())
 
     def _build_vjp(self):
         signature = [self._signature()[0], tf.TensorSpec([None, self.n_outputs], tf.float32)]
 
-        @tf.function(input_signature=signature, autograph=False)
         def run(x, cotangents):
             self.counts["traces"] += 1
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -163,7 +162,7 @@ class NetworkEngine:
                 logits = self._logits(x, training=False)
             return (_gradient(tape, logits, x, cotangents),)
 
-        return run
+        return _compile(run, signature)
 
     def _build_activations(self, layers):
         network = self._network()
@@ -173,12 +172,26 @@ class NetworkEngine:
                 raise ValueError(f"the network has no layer {name!r}; its layers are {', '.join(outputs)}.")
         part = keras.Model(network.inputs[0], [outputs[name] for name in layers])
 
-        @tf.function(input_signature=self._signature()[:1], autograph=False)
         def run(x):
             self.counts["traces"] += 1
             return tuple(tf.nest.flatten(part(x, training=False)))
 
-        return run
+        return _compile(run, self._signature()[:1])
+
+
+def _compile(function, signature):
+    """Trace it at once, by name and not by a call.
+
+    Calls of several networks look to TensorFlow like one function that is traced again and again, and it warns.
+    """
+    function = tf.function(function, input_signature=signature, autograph=False)
+    concrete = function.get_concrete_function()
+
+    def run(*arrays):
+        return concrete(*(tf.convert_to_tensor(a, spec.dtype) for a, spec in zip(arrays, signature, strict=True)))
+
+    run.function = function  # keeps what it closes over, which the concrete one holds by weak references
+    return run
 
 
 def _gradient(tape, logits, x, cotangents):
@@ -264,11 +277,29 @@ def _is_softmax(operation):
     return type(operation).__name__ == "Softmax"  # of keras.ops
 
 
-def _gives_probabilities(run, image_shape):
-    """Whether outputs are shares of 1, even for pixels far out of [0, 1]: some layer hides a softmax."""
+def _probe(run, image_shape):
+    """Outputs for a ramp of pixels in [0, 1], and for one far out of it."""
     shape = [side or 96 for side in image_shape]
     ramp = np.linspace(0, 1, np.prod(shape), dtype=np.float32).reshape(shape)
-    out = keras.ops.convert_to_numpy(run(np.stack([ramp, 1000 * ramp]), training=False))
+    return keras.ops.convert_to_numpy(run(np.stack([ramp, 1000 * ramp]), training=False))
+
+
+def _refuse_nan(network, out):
+    if not np.isfinite(out[0]).all():
+        raise ValueError(
+            "the network returns NaN or infinite numbers for an image in [0, 1]: its training diverged, or its file "
+            "is damaged. Train it again, with a lower learning rate."
+        )
+    for variable in network.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+            raise ValueError(
+                f"the network returns NaN or infinite numbers for some images: its weights {variable.path} hold such "
+                "numbers. Train it again, with a lower learning rate."
+            )
+
+
+def _are_probabilities(out):
+    """Whether they are shares of 1, even for pixels far out of [0, 1]: then some layer hides a softmax."""
     return bool((out >= 0).all() and np.allclose(out.sum(axis=1), 1, atol=1e-3))
 
 
@@ -291,6 +322,40 @@ def _linear(dense):
 
 def _chain(features, head):
     return lambda x, training: head(features(x, training=training), training=training)
+
+
+# Variables up to this size are not counted: states of random generators, which no file holds.
+_SMALL_VARIABLE = 1024
+
+
+@contextmanager
+def limited_variables(limit):
+    """Networks made within may hold up to ``limit`` values (None: any number); more raises before they take memory."""
+    if limit is None:
+        yield
+        return
+    total, refused = 0, None
+
+    def create(next_creator, **kwargs):
+        nonlocal total, refused
+        initial = kwargs["initial_value"]
+        with tf.Graph().as_default():  # where shapes are known, but nothing is computed
+            shape = tf.convert_to_tensor(initial()).shape if callable(initial) else tf.TensorShape(np.shape(initial))
+        size = shape.num_elements()
+        total += 0 if size is not None and size <= _SMALL_VARIABLE else (size or np.inf)
+        if total > limit:
+            refused = (
+                f"the network's configuration declares more than the {limit} values that the weights in the file can "
+                f"hold, e.g. {kwargs.get('name')} of shape {tuple(shape)}"
+            )
+            raise ValueError(refused)
+        return next_creator(**kwargs)
+
+    try:
+        with tf.variable_creator_scope(create):
+            yield
+    except Exception as error:  # Keras wraps the error in others
+        raise (error if refused is None else ValueError(refused)) from error
 
 
 def _warn_if_slow():

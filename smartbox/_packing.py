@@ -96,7 +96,8 @@ def _without_compilation(config):
 
 
 def unpack(config, weights, *, trusted=True):
-    """Rebuild a network. With ``trusted=False``, a configuration that could run code is refused.
+    """Rebuild a network. With ``trusted=False``, a configuration that could run code is refused, and
+    one that declares more weights than there are.
 
     Raises
     ------
@@ -105,11 +106,15 @@ def unpack(config, weights, *, trusted=True):
     """
     import keras
 
+    from smartbox._engine import limited_variables
+
+    limit = None if trusted else sum(np.size(weight) for weight in weights)
     try:
         config = json.loads(config)
         if not trusted:
             refuse_code(config)
-        network = keras.saving.deserialize_keras_object(config, safe_mode=not trusted)
+        with limited_variables(limit):
+            network = keras.saving.deserialize_keras_object(config, safe_mode=not trusted)
     except Exception as error:  # a damaged configuration makes Keras raise anything
         raise ValueError(f"cannot rebuild the network from its configuration: {error}") from error
     if not is_network(network):
@@ -136,21 +141,30 @@ _UNSAFE_CLASSES = {
 
 def refuse_code(config):
     """Raise unless every class that a Keras configuration names is one of Keras' own, and a harmless one."""
+    name = find_code(config)
+    if name is not None:
+        raise ValueError(
+            f"the network's configuration names {name}, which can run code or read files: expected "
+            "Keras' own layers only. If you trust its author, load it with Keras yourself and use "
+            "FaceClassifier.from_network(model)."
+        )
+
+
+def find_code(config):
+    """The first class in a Keras configuration that is not one of Keras' own harmless ones, or None."""
     todo = [config]
     while todo:
         value = todo.pop()
         if isinstance(value, dict):
-            _refuse_class(value.get("class_name"), value.get("module"), value.get("registered_name"))
+            name, module = value.get("class_name"), value.get("module")
+            if name is not None and not _is_stock(name, module, value.get("registered_name")):
+                return f"{module}.{name}"
             todo.extend(value.values())
         elif isinstance(value, list):
             todo.extend(value)
+    return None
 
 
-def _refuse_class(name, module, registered):
+def _is_stock(name, module, registered):
     stock = module is None or _STOCK_MODULES.match(str(module))
-    if name is not None and (not stock or str(name) in _UNSAFE_CLASSES or registered not in (None, name)):
-        raise ValueError(
-            f"the network's configuration names {module}.{name}, which can run code or read files: expected "
-            "Keras' own layers only. If you trust its author, load it with Keras yourself and use "
-            "FaceClassifier.from_network(model)."
-        )
+    return bool(stock) and str(name) not in _UNSAFE_CLASSES and registered in (None, name)

@@ -15,6 +15,8 @@ from smartbox._compat import Interval
 from smartbox._progress import progress_bar
 from smartbox._streams import ImageStreams
 
+_COUNTS = ("n_iterations", "n_gradients", "n_zero_gradients")
+
 
 class ImageEstimator(BaseEstimator):
     """An estimator whose ``X`` is images ``(n, height, width, channels)``, finite float32 in [0, 1]."""
@@ -39,6 +41,11 @@ class ImageEstimator(BaseEstimator):
         check_consistent_length(X, y)
         check_classification_targets(y)
         kind = type_of_target(y, input_name="y", raise_unknown=True)
+        if np.asarray(y).dtype.kind not in "iufb":
+            raise ValueError(
+                f"expected y of numbers, 1 for adversarial and 0 for clean, got {np.unique(y)[:3].tolist()}: text leaves open "
+                "which label means adversarial; use e.g. (y == 'adversarial').astype(int)."
+            )
         if kind != "binary" or len(np.unique(y)) < 2:
             if kind == "multiclass":
                 raise ValueError(
@@ -91,12 +98,28 @@ class StatelessTransformer(TransformerMixin, ImageEstimator):
 class BaseDefense(StatelessTransformer):
     """An input mitigation: images in, cleaned images of the same shape out.
 
-    A subclass writes ``_apply(X, draw)``; one with chance also ``_draw(X, rng)``, one with a gradient also
-    ``_pull_back(X, draw, gradient)``. Without the last, the backward pass takes the defence for the identity (BPDA [1]_).
+    A subclass writes ``_apply(X, draw)``, which returns images like ``X``. One with chance has a parameter ``random_state`` and
+    writes ``_draw(X, rng)``, whose ``rng`` holds one stream an image: ``rng.uniform(k)`` and ``rng.normal(k)`` give ``(n, k)``
+    numbers, the same for an image in any batch. One with a gradient writes ``_pull_back(X, draw, gradient)``; without it the
+    backward pass takes the defence for the identity (BPDA [1]_).
 
     References
     ----------
     .. [1] Athalye, Carlini, Wagner. "Obfuscated Gradients Give a False Sense of Security", ICML 2018, section 4.1.
+
+    Examples
+    --------
+    >>> from smartbox.base import BaseDefense
+    >>> from smartbox.estimator_checks import check_image_estimator
+    >>> class Noise(BaseDefense):
+    ...     def __init__(self, *, scale=0.05, random_state=None):
+    ...         self.scale = scale
+    ...         self.random_state = random_state
+    ...     def _draw(self, X, rng):
+    ...         return rng.normal(X[0].size).reshape(X.shape)
+    ...     def _apply(self, X, draw):
+    ...         return X + self.scale * draw
+    >>> check_image_estimator(Noise())
     """
 
     def transform(self, X):
@@ -111,9 +134,7 @@ class BaseDefense(StatelessTransformer):
         -------
         X_clean : ndarray like X, float32 in [0, 1]
         """
-        self._validate_params()
-        X = self._check_images(X)
-        return np.clip(self._apply(X, self._draw(X, self._rng())), 0, 1)
+        return self._clean(X)[2]
 
     def vjp(self, X):
         """Clean the images and keep the way back.
@@ -124,14 +145,17 @@ class BaseDefense(StatelessTransformer):
         pull_back : callable
             Takes the gradient of a value by ``X_clean`` to that by ``X``.
         """
-        self._validate_params()
-        X = self._check_images(X)
-        draw = self._draw(X, self._rng())
-        X_clean = np.clip(self._apply(X, draw), 0, 1)
+        X, draw, X_clean = self._clean(X)
         return X_clean, lambda gradient: self._pull_back(X, draw, gradient)
 
-    def _rng(self):
-        return check_random_state(getattr(self, "random_state", None))
+    def _clean(self, X):
+        """The checked images, what was drawn for them, and the result."""
+        self._validate_params()
+        X = self._check_images(X)
+        seed = check_random_state(getattr(self, "random_state", None)).randint(2**63, dtype=np.int64)
+        draw = self._draw(X, ImageStreams.from_images(X, seed))
+        # A copy goes in, lest a defence that works in place change the caller's images.
+        return X, draw, _checked_output(self, "_apply", self._apply(X.copy(), draw), X)
 
     def _draw(self, X, rng):
         return None
@@ -140,12 +164,47 @@ class BaseDefense(StatelessTransformer):
         return gradient
 
 
+def _checked_output(estimator, method, images, X):
+    """What a subclass made of ``X``, as float32 images in [0, 1]; the author of the subclass is told what is wrong."""
+    images = np.asarray(images)
+    name = f"{type(estimator).__name__}.{method}"
+    if images.shape != X.shape:
+        raise ValueError(f"expected {name} to return images of shape {X.shape}, like those given, got {images.shape}.")
+    images = np.clip(images, 0, 1).astype(np.float32, copy=False)
+    if not np.isfinite(images).all():
+        raise ValueError(f"expected {name} to return finite pixels, got NaN, though the images given were sound.")
+    return images
+
+
 class BaseAttack(StatelessTransformer):
     """An attack: makes adversarial images against a model that it refers to and never copies.
 
-    A subclass writes ``_perturb(model, X, y, rng)``: one batch of checked images and labels in; adversarial images and a dict
-    of arrays ``n_iterations``, ``n_gradients``, ``n_zero_gradients`` (each ``(n,)``) out. ``rng`` holds one stream an image.
+    A subclass writes ``_perturb(model, X, y, rng)``: one batch of checked images and labels in; adversarial images out, alone
+    or with a dict of counts ``n_iterations``, ``n_gradients``, ``n_zero_gradients``, each ``(n,)``. ``rng`` holds one stream an
+    image: ``rng.uniform(k)`` and ``rng.normal(k)`` give ``(n, k)`` numbers. Of the parameters below, those that its ``__init__``
+    does not take keep the values here.
+
+    Examples
+    --------
+    >>> import numpy as np, smartbox
+    >>> from smartbox.base import BaseAttack
+    >>> from smartbox.datasets import make_faces
+    >>> class Darken(BaseAttack):
+    ...     def __init__(self, model, *, by=0.1):
+    ...         self.model = model
+    ...         self.by = by
+    ...     def _perturb(self, model, X, y, rng):
+    ...         return X - self.by
+    >>> faces = make_faces(n_identities=3, n_images=2)
+    >>> attack = Darken(smartbox.load_sample_model(), by=0.3)
+    >>> bool(attack.generate(faces.images).mean() < faces.images.mean())
+    True
     """
+
+    targeted = False
+    batch_size = 128
+    random_state = None
+    verbose = 0
 
     _parameter_constraints = {
         "model": "no_validation",
@@ -221,10 +280,12 @@ class BaseAttack(StatelessTransformer):
                 for batch in gen_batches(len(X), self.batch_size):
                     before = model.predict(X[batch]) if keep_report or y is None else None
                     labels = before if y is None else y[batch]
-                    images, counts = self._perturb(model, X[batch], labels, streams.take(batch))
-                    images = np.clip(images, 0, 1).astype(np.float32, copy=False)
+                    made = self._perturb(model, X[batch].copy(), labels, streams.take(batch))
+                    images, counts = made if isinstance(made, tuple) else (made, {})
+                    images = _checked_output(self, "_perturb", images, X[batch])
                     if keep_report:
-                        parts.append({**self._measure(model, X[batch], images, labels, before), **counts})
+                        nothing = dict.fromkeys(_COUNTS, np.zeros(len(labels), dtype=int))
+                        parts.append({**self._measure(model, X[batch], images, labels, before), **nothing, **counts})
                         n_won += int(parts[-1]["success"].sum())
                     X_adv[batch], n_done = images, batch.stop  # last, since out may be X itself
                     advance(len(labels), note=f"{100 * n_won / n_done:.1f} % success" if keep_report else "")
@@ -320,7 +381,7 @@ class BaseDetector(ClassifierMixin, ImageEstimator):
         X : array-like of shape (n, height, width, channels)
             Images in [0, 1].
         y : array-like of shape (n,)
-            1 adversarial, 0 clean. Any two labels will do: the larger one is taken for adversarial.
+            1 adversarial, 0 clean. Of any two numbers, the larger one is taken for adversarial.
 
         Returns
         -------

@@ -75,6 +75,16 @@ def commands(ctx):
     help="All faces are resized to it, in pixels.",
 )
 @click.option(
+    "--color",
+    type=click.Choice(["grey", "rgb"]),
+    help="Channels of the faces of a folder or zip of your own.  [default: grey]",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["raise", "skip"]),
+    help="Whether an unreadable image of a folder or zip of your own ends the run or is left out.  [default: raise]",
+)
+@click.option(
     "--attacks",
     type=_Names(),
     default="fgsm,pgd",
@@ -119,14 +129,14 @@ def commands(ctx):
     help="Folder for the tables (CSV, JSON) and the picture; files of an earlier run are replaced.",
 )
 @click.option("--quiet", is_flag=True, help="No progress, only the tables.")
-def bench(data, image_shape, attacks, defenses, detectors, metrics, settings, seeds, out, quiet):
+def bench(data, image_shape, color, on_error, attacks, defenses, detectors, metrics, settings, seeds, out, quiet):
     """Train a face classifier, attack it, mitigate and detect the attacks; print the tables of the SmartBox paper.
 
-    Without options: the built-in faces, under three minutes on two cores. Tables go to standard output, progress to
+    Without options: the built-in faces, about two minutes on two cores. Tables go to standard output, progress to
     standard error.
     """
     from smartbox.benchmark import Benchmark
-    from smartbox.benchmark._plan import check_metrics, make_plan
+    from smartbox.benchmark._plan import check_image_size, check_metrics, make_plan
 
     check_metrics(metrics, detectors)
     # Thirty passes do what sixty do to three digits; the class keeps sixty for faces that are harder than these.
@@ -137,30 +147,48 @@ def bench(data, image_shape, attacks, defenses, detectors, metrics, settings, se
         "parameters": {"network.epochs": 30, **_parse_settings(settings)},
         "seeds": seeds,
     }
-    make_plan(**choices)  # names and parameters are checked before anything is read
+    plan = make_plan(**choices)  # names and parameters are checked before anything is read
+    check_image_size(plan, image_shape)
     _check_writable(out)
-    faces = _load(data, image_shape)
+    faces = _load(data, image_shape, color=color, on_error=on_error)
     _import_tensorflow_quietly()
-    _run(Benchmark(faces, **choices, verbose=0 if quiet else 1), metrics, out, quiet)
+    _run(Benchmark(faces, **choices, verbose=0 if quiet else 1), len(plan.seeds), metrics, out, quiet)
 
 
-def _run(benchmark, metrics, out, quiet):
+class _Interrupted(click.exceptions.Abort):
+    """By the user, with a message on what is left of the run."""
+
+
+def _run(benchmark, n_seeds, metrics, out, quiet):
     """Save after each seed, and print what there is however it ends."""
     from smartbox.benchmark._tables import tables
 
-    results = None
+    results, n_saved = None, 0
     try:
         for results in benchmark.passes():
             paths = results.save(out)
+            n_saved += 1
+    except KeyboardInterrupt as interrupt:
+        click.echo(err=True)  # the line of a progress bar may be open
+        raise _Interrupted(_what_is_left(results, n_saved, n_seeds, out)) from interrupt
     finally:
         if results is not None:
             console = _console()
-            for table in tables(results, metrics, console.width):
+            for table in tables(results, metrics, console.width, n_seeds):
                 console.print(table)
                 console.print()
     if not quiet:
         seconds, names = results.provenance["seconds"], ", ".join(path.name for path in paths)
         click.echo(f"{seconds:.0f} s. Written to {out}: {names}", err=True)
+
+
+def _what_is_left(results, n_saved, n_seeds, out):
+    n_done = 0 if results is None else len(results.provenance["seeds"])
+    if n_saved < n_done:
+        return f"{n_done} of {n_seeds} seeds were complete, but not all files of the last one are written to {out}."
+    if not n_saved:
+        return f"none of {n_seeds} seeds was complete, nothing was written."
+    return f"{n_saved} of {n_seeds} seeds were complete and are written to {out}."
 
 
 @commands.command("list", short_help="Names and parameters for bench.")
@@ -172,19 +200,33 @@ def list_():
         click.echo(line)
 
 
-def _load(data, image_shape):
+def _load(data, image_shape, **of_folder):
+    """Faces by the loader that suits ``data``; options that are not None only suit a face folder."""
     from smartbox.datasets import load_extended_yale_b, load_face_folder, make_faces
+    from smartbox.protocol import check_identities
 
+    of_folder = {name: value for name, value in of_folder.items() if value is not None}
     if data == "builtin":
+        _refuse(of_folder, "the built-in faces")
         return make_faces(image_shape=image_shape)
     path = Path(data).expanduser()
-    if not path.exists():
+    if not data.strip() or not path.exists():
         raise ValueError(
-            f"there is nothing at {data}: expected 'builtin', the Extended Yale B archive, or a folder "
+            f"there is nothing at {data or repr(data)}: expected 'builtin', the Extended Yale B archive, or a folder "
             "with one folder of images for each identity."
         )
-    load = load_extended_yale_b if _is_yale(path) else load_face_folder
-    return load(path, image_shape=image_shape)
+    if _is_yale(path):
+        _refuse(of_folder, "Extended Yale B")
+        return load_extended_yale_b(path, image_shape=image_shape)
+    faces = load_face_folder(path, image_shape=image_shape, **of_folder)
+    check_identities(faces.target_names[faces.target], str(path))  # here by the names of the folders
+    return faces
+
+
+def _refuse(options, source):
+    if options:
+        names = " and ".join(f"--{name.replace('_', '-')}" for name in options)
+        raise ValueError(f"{source} cannot take {names}, which is for a folder or zip of your own: leave it out.")
 
 
 def _is_yale(path):
@@ -266,8 +308,8 @@ def main(arguments=None):
         warnings.showwarning = lambda message, *_: _complain(f"warning: {message}")
         try:
             commands.main(arguments, prog_name="smartbox", standalone_mode=False)
-        except (click.exceptions.Abort, KeyboardInterrupt):
-            _complain("interrupted; seeds that were complete have been kept, nothing is half-written.")
+        except (click.exceptions.Abort, KeyboardInterrupt) as error:
+            _complain(f"interrupted; {error if isinstance(error, _Interrupted) else 'nothing was written.'}")
             sys.exit(130)
         except click.ClickException as error:
             where = getattr(error, "ctx", None)

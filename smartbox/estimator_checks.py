@@ -12,6 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 from sklearn.utils._testing import set_random_state
 
+from smartbox._model import as_face_model
 from smartbox.base import BaseAttack, BaseDefense, BaseDetector
 
 _SHAPE = (16, 12, 1)
@@ -64,6 +65,10 @@ def parametrize_with_image_checks(estimators):
 
 def image_checks(estimator):
     """The checks that apply, as ``(name, function without parameters)``."""
+    if isinstance(estimator, type) or not isinstance(estimator, tuple(_OF_KIND)):
+        raise TypeError(
+            f"expected an instance of an attack, defence or detector (BaseAttack, BaseDefense, BaseDetector), got {estimator!r}."
+        )
     checks = list(_COMMON)
     for kind, more in _OF_KIND.items():
         if isinstance(estimator, kind):
@@ -91,7 +96,7 @@ def _prepared(estimator):
 
 def _images_for(estimator):
     model = getattr(estimator, "model", None)
-    return example_images(getattr(model, "image_shape_", None) or _SHAPE)
+    return example_images(_SHAPE if model is None else as_face_model(model).image_shape_)
 
 
 def _detection_labels(X):
@@ -108,6 +113,7 @@ def _output(fitted, X):
 
 def _next_labels(model, X):
     """A target for each image: the class after the predicted one. Images that are no images are none's business here."""
+    model = as_face_model(model)
     try:
         predicted = model.predict(X)
     except ValueError:
@@ -238,7 +244,7 @@ def check_vjp_agrees_with_transform(estimator):
 def check_attack_lowers_accuracy(estimator):
     """Fewer images keep their label, none is counted that does, and the report fits the images."""
     attack, X = _prepared(estimator)
-    model = attack.model
+    model = as_face_model(attack.model)
     y = _next_labels(model, X) if attack.targeted else model.predict(X)
     X_adv, report = attack.generate(X, y, return_report=True)
     reached = (model.predict(X_adv) == y) == attack.targeted

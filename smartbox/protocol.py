@@ -74,10 +74,7 @@ class FaceProtocol(BaseEstimator):
             If ``y`` is empty, not one-dimensional or has missing labels, if it has one identity only, if an
             identity has fewer than ten images, or if ``random_state`` is no seed.
         """
-        labels = check_labels(y, "y")
-        classes, codes, n_images = np.unique(labels, return_inverse=True, return_counts=True)
-        _check_several(classes, "y")
-        _check_enough(classes, n_images)
+        codes, n_images = check_identities(y, "y")
         order = self._stream(_SPLIT).permutation(len(codes))
         order = order[np.argsort(codes[order], kind="stable")]  # grouped by identity, shuffled within each
         n = n_images[codes[order]]
@@ -135,6 +132,14 @@ class FaceProtocol(BaseEstimator):
             )
         entropy = None if seed is None else int(seed)
         return np.random.RandomState(np.random.MT19937(np.random.SeedSequence(entropy, spawn_key=(purpose,))))
+
+
+def check_identities(y, name):
+    """Code of each label and images of each identity, if they are enough for `FaceProtocol.split`."""
+    classes, codes, n_images = np.unique(check_labels(y, name), return_inverse=True, return_counts=True)
+    _check_several(classes, name)
+    _check_enough(classes, n_images)
+    return codes, n_images
 
 
 def check_labels(y, name):

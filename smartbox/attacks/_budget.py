@@ -26,8 +26,17 @@ class BudgetAttack(BaseAttack):
         """`uphill` on the attack's own loss."""
         return uphill(model, X, y, rng, LOSSES[self.loss], targeted=self.targeted)
 
+    def _validate_params(self):
+        super()._validate_params()
+        self._eps()  # text shows its mistakes only when it is read
+
     def _eps(self):
-        return as_number(self.eps, "eps")
+        eps = as_number(self.eps, "eps")
+        if self.norm == "linf" and eps > 1:
+            raise ValueError(
+                f"expected a linf eps of at most 1, the whole intensity range, got {self.eps!r}: did you mean {eps:g}/255?"
+            )
+        return eps
 
 
 def rooms(X):

@@ -44,11 +44,12 @@ class DeepFool(BaseAttack):
 
     Notes
     -----
-    As published, the attack leaves the *predicted* label, not ``y``: an image that is wrong from the start may come back
-    repaired, and then counts as no success. What is found is brought back towards the image by bisection as long as it stays
-    adversarial, so that the overshoot costs nothing. Pixels at 0 or 1 that would have to leave the box are left out of a
-    projection, since hard shadows hold many of them; failures return the image unchanged. Logits are used, never
-    probabilities; a final softmax makes no difference.
+    The attack leaves the predicted label, as published. An image that is not predicted as ``y`` from the start is left
+    alone, since it is where the attacker wants it and might come back repaired; without ``y`` none is. (The published
+    code attacks such images too: ``generate(X)`` does.) What is found is brought back towards the image by bisection as
+    long as it stays adversarial, so that the overshoot costs nothing. Pixels at 0 or 1 that would have to leave the box
+    are left out of a projection, since hard shadows hold many of them. Failures return the image unchanged. Logits are
+    used, never probabilities; a final softmax makes no difference.
 
     References
     ----------
@@ -108,7 +109,7 @@ class DeepFool(BaseAttack):
             return index == goal[rows] if self.targeted else index != home[rows]
 
         X_adv, n_iterations, n_gradients, n_zero = X.copy(), *np.zeros((3, len(X)), dtype=int)
-        rows = np.flatnonzero(~left(home, np.arange(len(X))))
+        rows = np.flatnonzero(~self._reached(model.classes_[home], y))
         total = np.zeros((len(rows), X[0].size), dtype=np.float32)
         at = X[rows]
         for _ in range(self.max_iter):

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from smartbox import _norms
+from smartbox._checks import as_number
 from smartbox._compat import Interval
 from smartbox._objectives import OBJECTIVES
 from smartbox.attacks._budget import LOSSES, BudgetAttack, rooms
@@ -24,7 +25,7 @@ class PGD(BudgetAttack):
         How the perturbation is measured.
     max_iter : int, default=40
         Steps of each start.
-    step_size : float or None, default=None
+    step_size : float, str or None, default=None
         Length of a step in ``norm``; None takes ``2.5 * eps / max_iter``.
     n_restarts : int, default=1
         Independent starts; each goes on with the images that have withstood so far.
@@ -80,7 +81,7 @@ class PGD(BudgetAttack):
     _parameter_constraints = {
         **BudgetAttack._parameter_constraints,
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "step_size": [Interval(Real, 0, None, closed="neither"), None],
+        "step_size": [Interval(Real, 0, None, closed="neither"), str, None],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "random_start": ["boolean"],
         "early_stop": ["boolean"],
@@ -130,7 +131,7 @@ class PGD(BudgetAttack):
     def _climb(self, model, X, rows, rng, best):
         """One start on some rows; ``best`` keeps what is found."""
         eps = self._eps()
-        step = 2.5 * eps / self.max_iter if self.step_size is None else self.step_size
+        step = 2.5 * eps / self.max_iter if self.step_size is None else as_number(self.step_size, "step_size")
         x, y = X[rows], best.y[rows]
         low, high = rooms(x)
         delta = np.zeros_like(low)

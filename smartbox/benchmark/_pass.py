@@ -63,8 +63,14 @@ class Pass:
         return pipelines
 
     def _aim(self, name, model):
-        """An attack on ``model``; one that learns does so on the training faces."""
+        """An attack on ``model``; one that learns does so on the training faces.
+
+        Images made against the bare network meet mitigations and detectors: there an attack that could stop at the first
+        success, just across the boundary, goes on to its largest loss. Else the strongest attacks would look the weakest.
+        """
         attack = _seeded(clone(self.plan.attack[name]), self.seed).set_params(model=model, verbose=self.verbose)
+        if model is self.face and "early_stop" in attack.get_params(deep=False):
+            attack.set_params(early_stop=False)
         if get_tags(attack).requires_fit:
             attack.fit(self.training.X, self.training.targets if attack.targeted else self.training.y)
         return attack
@@ -115,7 +121,7 @@ class Pass:
             self._say(f"{name} learns to detect {trained_on}")
             detector = _seeded(clone(detector), self.seed).fit(X_fit, y_fit)
             for attack, X_adv in attacked.items():
-                X, y, _ = make_detection_set(self.X, X_adv)
+                X, y, _ = make_detection_set(*_perturbed(self.X, X_adv))
                 report = detection_report(y, detector.decision_function(X), threshold=detector.threshold_)
                 self._add("detection", attack=attack, detector=name, trained_on=trained_on, **report)
 
@@ -131,7 +137,7 @@ class Pass:
             attack = self._aim(name, self.face)
             self._say(f"{name} against the network, on training faces for the detectors")
             X_adv[rows] = attack.generate(faces.X[rows], (faces.targets if attack.targeted else faces.y)[rows])
-        X, y, _ = make_detection_set(faces.X, X_adv)
+        X, y, _ = make_detection_set(*_perturbed(faces.X, X_adv))
         return X, y
 
     def _keep_example(self, attacked, pipelines):
@@ -163,6 +169,16 @@ class Pass:
 
     def _say(self, text):
         say(text, enabled=self.verbose)
+
+
+def _perturbed(X, X_adv):
+    """The pairs in which the attack has changed anything: there is nothing to detect in the others."""
+    changed = (X_adv != X).any(axis=(1, 2, 3))
+    if not changed.any():
+        raise ValueError(
+            "the attack left every image as it is, so that there is nothing to detect: expected a larger eps or more steps."
+        )
+    return X[changed], X_adv[changed]
 
 
 def _seeded(estimator, seed):

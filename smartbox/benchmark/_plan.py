@@ -1,5 +1,7 @@
 """What a run is made of: every estimator, made and checked before any work is done."""
 
+import inspect
+import sys
 from collections.abc import Iterable, Mapping
 from numbers import Integral
 
@@ -8,6 +10,13 @@ from sklearn.utils import Bunch
 from smartbox.benchmark import _registry as registry
 from smartbox.benchmark._results import DETECTION, METRICS
 from smartbox.face import FaceClassifier
+from smartbox.networks import NETWORKS
+
+# Known without the seconds that importing Keras takes; where it is loaded it is asked for other names.
+_OPTIMIZERS = (
+    "sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "adafactor", "lion", "ftrl",
+)  # fmt: skip
+_SMALLEST_SIDE = 24  # of an image for the paper's network
 
 
 def make_plan(*, attacks, defenses, detectors, parameters, seeds):
@@ -31,12 +40,24 @@ def make_plan(*, attacks, defenses, detectors, parameters, seeds):
     seeds = _check_seeds(seeds)
     if not isinstance(parameters, (Mapping, type(None))):
         raise ValueError(f'expected parameters as a dict such as {{"attack.fgsm.eps": 0.03}}, got {parameters!r}.')
-    split = registry.check_parameters(parameters or {}, chosen)
+    parameters = parameters or {}
+    _check_keys(parameters, chosen)
+    split = registry.check_parameters(parameters, chosen)
     network = registry.build(FaceClassifier, "the network", split["network"])
+    _check_network(network)
     made = {
         kind: {name: registry.make(kind, name, split[kind, name]) for name in names} for kind, names in chosen.items()
     }
     return Bunch(network=network, seeds=seeds, **made)
+
+
+def check_image_size(plan, image_shape):
+    """Raise a ValueError if the paper's network is to be trained on images that are too small for it."""
+    if plan.network.network == "paper" and min(image_shape[:2]) < _SMALLEST_SIDE:
+        raise ValueError(
+            f"the paper's network needs images of at least {_SMALLEST_SIDE} x {_SMALLEST_SIDE} pixels, got "
+            f"{image_shape[0]} x {image_shape[1]}: choose a larger image shape (--image-shape 96x84)."
+        )
 
 
 def check_metrics(metrics, detectors):
@@ -52,6 +73,46 @@ def check_metrics(metrics, detectors):
             f"there would be nothing to print: {', '.join(metrics)} needs a detector; name one with "
             "--detectors, or other --metrics."
         )
+
+
+def _check_keys(parameters, chosen):
+    """Of a key without its first part, name the whole one; the registry finds the other mistakes."""
+    for key in parameters:
+        name, _, parameter = key.rpartition(".") if isinstance(key, str) else ("", "", "")
+        known = [f"{kind}.{one}" for kind, names in chosen.items() for one in names if one == name.lower()]
+        if not name and parameter in inspect.signature(FaceClassifier).parameters:
+            known = ["network"]
+        if known:
+            raise ValueError(f"cannot set {key!r} (did you mean {f'{known[0]}.{parameter}'!r}?).")
+
+
+def _check_network(network):
+    """Names of the network and of the optimiser, which the classifier itself would look up only when it trains."""
+    if isinstance(network.network, str) and network.network not in NETWORKS:
+        raise ValueError(
+            f"there is no network {network.network!r}{registry.nearest(network.network, NETWORKS)} "
+            f"Known: {', '.join(NETWORKS)}; in Python also a builder or a keras.Model."
+        )
+    optimizer = network.optimizer
+    if not _is_optimizer(optimizer):
+        near = registry.nearest(optimizer.lower(), _OPTIMIZERS) if isinstance(optimizer, str) else "."
+        raise ValueError(
+            f"there is no optimizer {optimizer!r}{near} Known: {', '.join(_OPTIMIZERS)}; in Python also a "
+            "Keras optimizer."
+        )
+
+
+def _is_optimizer(optimizer):
+    if isinstance(optimizer, str) and optimizer.lower() in _OPTIMIZERS:
+        return True
+    if "keras" not in sys.modules:  # then nobody can have made or registered one
+        return isinstance(optimizer, Mapping)
+    import keras
+
+    try:
+        return keras.optimizers.get(optimizer) is not None
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 def _check_names(kind, names):

@@ -6,6 +6,8 @@ from rich.text import Text
 
 from smartbox.benchmark._results import DETECTION, MITIGATION_COLUMNS, PERTURBATION, RECOGNITION
 
+_FEW_FACES = 50
+_LOW = 0.5  # identification before any attack
 _LABELS = {
     "before_attack": "before\nattack",
     "after_attack": "after\nattack",
@@ -24,38 +26,73 @@ _LABELS = {
 }
 
 
-def tables(results, metrics, width=160):
-    """The tables that hold any of ``metrics``, for a terminal of ``width`` columns."""
-    made = []
+def tables(results, metrics, width=160, n_seeds=None):
+    """The tables that hold any of ``metrics``, for a terminal of ``width`` columns, and remarks on what they are worth.
+
+    ``n_seeds`` is how many seeds there were to be; the titles say if they are fewer.
+    """
+    made, seeds = [], _seeds(results, n_seeds)
     for make, among in ((_mitigation, RECOGNITION), (_detection, DETECTION), (_attacks, PERTURBATION)):
         chosen = [metric for metric in among if metric in metrics]
-        made += make(results, chosen, width) if chosen else []
-    return made
+        made += make(results, chosen, width, seeds) if chosen else []
+    return made + [Text(f"Remark: {remark}") for remark in remarks(results)]
 
 
-def _mitigation(results, metrics, width):
+def remarks(results):
+    """Why the numbers may mean little."""
+    rows = [row for row in results.over_seeds("mitigation") if row["metric"] == "identification"]
+    if not rows:
+        return []
+    found, n_faces, right = [], rows[0]["n"][0], rows[0]["before_attack"][0]
+    if right < _LOW:
+        found.append(
+            f"without any attack the network identifies only {100 * right:.0f} % of the test faces, so that the "
+            "effects of attacks and mitigations say little; train it longer (network.epochs), or on more or larger "
+            "images."
+        )
+    if n_faces < _FEW_FACES:
+        found.append(
+            f"there are {n_faces:.0f} test faces only, and each is {100 / n_faces:.1f} % of the accuracies; take more "
+            "images of each identity, or several seeds."
+        )
+    return found
+
+
+def _seeds(results, n_planned):
+    """What a title says of the seeds: nothing if there is one, as there was to be."""
+    n_done = len({row["seed"] for rows in results.tables.values() for row in rows})
+    n_planned = max(n_planned or 0, n_done)
+    if n_planned < 2:
+        return ""
+    of_all = "" if n_done == n_planned else f" of {n_planned}"
+    return f"; {'mean and range' if n_done > 1 else 'done'} over {n_done}{of_all} seeds"
+
+
+def _mitigation(results, metrics, width, seeds):
     rows = [row for metric in metrics for row in results.over_seeds("mitigation") if row["metric"] == metric]
     if not rows:
         return []
-    title = f"Mitigation: accuracy (%) over all {rows[0]['n'][0]:.0f} test faces"
+    title = f"Mitigation: accuracy (%) over all {rows[0]['n'][0]:.0f} test faces{seeds}"
     lines = [
         ((row["attack"], row["defense"], row["metric"]), [percent(row[column]) for column in MITIGATION_COLUMNS])
         for row in rows
     ]
-    return [_folded(title, ["Attack", "Mitigation", "Measure"], MITIGATION_COLUMNS, lines, width)]
+    dash = "there is no mitigation"
+    return [_folded(title, ["Attack", "Mitigation", "Measure"], MITIGATION_COLUMNS, lines, width, dash)]
 
 
-def _detection(results, metrics, width):
+def _detection(results, metrics, width, seeds):
     rows = results.over_seeds("detection")
     if not rows:
         return []
-    title = f"Detection (%): attacks unaware of the detector, which was trained once on {rows[0]['trained_on']}"
+    title = f"Detection (%): attacks unaware of the detector, which was trained once on {rows[0]['trained_on']}{seeds}"
     lines = [((row["attack"], row["detector"]), [percent(row[metric]) for metric in metrics]) for row in rows]
-    return [_folded(title, ["Attack", "Detector"], metrics, lines, width)]
+    dash = "not defined, as is precision where a detector finds nothing"
+    return [_folded(title, ["Attack", "Detector"], metrics, lines, width, dash)]
 
 
-def _attacks(results, metrics, width):
-    title = "Attacks: success (%) and median size over all test faces"
+def _attacks(results, metrics, width, seeds):
+    title = f"Attacks: success (%) and median size over all test faces{seeds}"
     lines = [
         (
             (row["attack"], row["against"]),
@@ -63,11 +100,14 @@ def _attacks(results, metrics, width):
         )
         for row in results.over_seeds("attacks")
     ]
-    return [_folded(title, ["Attack", "Against"], metrics, lines, width)]
+    return [_folded(title, ["Attack", "Against"], metrics, lines, width, "not defined")]
 
 
-def _folded(title, names, columns, lines, width):
-    """One table; where it would be wider than ``width`` several, each of as many columns as fit beside the names."""
+def _folded(title, names, columns, lines, width, dash):
+    """One table; where it would be wider than ``width`` several, each of as many columns as fit beside the names.
+
+    ``dash`` is what a cell "-" means; it is said below the table if there is one.
+    """
     labels = [_LABELS.get(column, column) for column in columns]
     named = [_wide([name, *(cells[i] for cells, _ in lines)]) for i, name in enumerate(names)]
     wide = [_wide([label, *(cells[i] for _, cells in lines)]) for i, label in enumerate(labels)]
@@ -81,7 +121,8 @@ def _folded(title, names, columns, lines, width):
         for cells, values in lines:
             table.add_row(*map(Text, cells), *values[part])
         parts.append(table)
-    return Group(Text(title, style="italic"), *parts)
+    caption = [Text(f"-: {dash}", style="italic")] if any("-" in values for _, values in lines) else []
+    return Group(Text(title, style="italic"), *parts, *caption)
 
 
 def _wide(cells):

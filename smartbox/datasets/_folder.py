@@ -143,10 +143,10 @@ def _common_shape(source, labelled, on_error, failures):
             readable.append(item)
     if len(shapes) > 1:
         listing = _some([f"{shape} ({n} images)" for shape, n in shapes.most_common()])
-        common = shapes.most_common(1)[0][0]
+        median = tuple(int(side) for side in np.median(list(shapes.elements()), axis=0))
         raise ValueError(
-            f"{source.path}: expected images of one size, got (height, width) = {listing}; "
-            f"pass image_shape, for example image_shape={common}"
+            f"{source.path}: expected images of one size, got {len(shapes)} sizes, (height, width) = {listing}; "
+            f"pass image_shape to resize them, for example to their median: image_shape={median}"
         )
     return readable, next(iter(shapes), None)
 
@@ -172,7 +172,9 @@ def _tolerate(on_error, failures):
         yield
     except ImageError as error:
         if on_error == "raise":
-            raise ValueError(f"{error}. Repair or remove it, or pass on_error='skip'") from error
+            raise ValueError(
+                f"{error}. Repair or remove it, or leave out such images: on_error='skip' (--on-error skip)"
+            ) from error
         failures.append(str(error))
 
 

@@ -52,8 +52,14 @@ class _FolderSource:
 
     def _walk(self, prefix, ancestors):
         """List a folder and, following links, all below it; `ancestors` are the real paths leading there."""
-        with os.scandir(self.path / prefix) as entries:
-            visible = [entry for entry in entries if not _is_hidden(entry.name)]
+        try:
+            with os.scandir(self.path / prefix) as entries:
+                visible = [entry for entry in entries if not _is_hidden(entry.name)]
+        except OSError as error:
+            raise ValueError(
+                f"{self.path / prefix}: the folder cannot be read ({error.strerror}); "
+                "allow yourself to read it, or move it elsewhere"
+            ) from error
         for entry in visible:
             name = prefix + entry.name
             if not os.path.isdir(entry.path):  # unlike entry.is_dir(), puts up with a link to itself

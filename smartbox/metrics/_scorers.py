@@ -50,6 +50,10 @@ def make_attack_scorer(attack, metric: str | Callable = "accuracy", adaptive: bo
     >>> scoring = {"clean": "accuracy", "robust": make_attack_scorer(DeepFool(face))}    # doctest: +SKIP
     >>> GridSearchCV(defended, {"blur__sigma": [0.5, 1.0]}, scoring=scoring, refit="robust")  # doctest: +SKIP
     """
+    if isinstance(attack, type):
+        raise ValueError(
+            f"attack must be an instance, got the class {attack.__name__}; pass e.g. {attack.__name__}(face)."
+        )
     if not all(callable(getattr(attack, method, None)) for method in ("generate", "get_params")):
         raise ValueError(f"attack must have the methods generate and get_params, got {attack!r}; pass e.g. FGSM(face).")
     if getattr(attack, "targeted", False):
@@ -61,6 +65,12 @@ def make_attack_scorer(attack, metric: str | Callable = "accuracy", adaptive: bo
         raise ValueError(
             f"A transferred attack needs a model to be made against, got {attack!r} with model None; "
             "give the attack a model, or pass adaptive=True to attack each estimator that is scored."
+        )
+    if hasattr(attack, "_parameter_constraints"):
+        attack._validate_params()  # else a search would turn the mistake into NaN scores
+    if isinstance(metric, bool):
+        raise ValueError(
+            f"metric must be a scorer or the name of one, got {metric!r}; did you mean adaptive={metric!r}?"
         )
     if not callable(metric):
         get_scorer(metric)  # raises for unknown names

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
 
 from smartbox import FaceClassifier
 from smartbox.attacks import FGSM, PGD
-from smartbox.estimator_checks import example_images
+from smartbox.base import BaseAttack, BaseDefense
+from smartbox.defenses import GaussianBlur
+from smartbox.estimator_checks import check_image_estimator, example_images
+from smartbox.metrics import make_attack_scorer
 from tests.doubles import affine_face, small_network
 
 
@@ -110,3 +114,73 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, atta
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     megabytes, success = map(float, done.stdout.split())
     assert megabytes < 1024 and success > 0.5
+
+
+def test_linf_eps_beyond_the_intensity_range_is_refused(face):
+    with pytest.raises(ValueError, match="did you mean 8/255"):
+        FGSM(face, eps=8).generate(example_images())
+    FGSM(face, eps=8, norm="l2").generate(example_images())
+
+
+@pytest.mark.parametrize("eps", ["8/0", "abc"])
+def test_eps_is_read_before_any_work(face, eps):
+    before = face.pass_counts()
+    for call in (
+        lambda: PGD(face, eps=eps).generate(example_images()),
+        lambda: PGD(face, eps=eps).fit(example_images()),
+    ):
+        with pytest.raises(ValueError, match="expected eps as a number or a fraction"):
+            call()
+    with pytest.raises(ValueError, match="expected eps as a number or a fraction"):
+        make_attack_scorer(PGD(face, eps=eps))
+    assert face.pass_counts() == before
+
+
+class _Plain(BaseAttack):
+    def __init__(self, model, *, wrong=None):
+        self.model = model
+        self.wrong = wrong
+
+    def _perturb(self, model, X, y, rng):
+        X *= 0.5  # X is the batch's own
+        return {"shape": X[:, 1:], "nan": X * np.nan}.get(self.wrong, X)
+
+
+def test_an_attack_of_ones_own_needs_no_more_than_a_model(face):
+    X = example_images()
+    kept = X.copy()
+    X_adv, report = _Plain(face).generate(X, return_report=True)
+    np.testing.assert_array_equal(X, kept)
+    np.testing.assert_allclose(X_adv, X / 2)
+    assert not report.n_gradients.any()
+    for wrong, text in (("shape", "return images of shape"), ("nan", "finite pixels")):
+        with pytest.raises(ValueError, match=rf"_Plain\._perturb.*{text}"):
+            _Plain(face, wrong=wrong).generate(X)
+
+
+def test_checks_take_an_attack_on_a_pipeline_and_refuse_what_is_none(face):
+    check_image_estimator(FGSM(make_pipeline(GaussianBlur(sigma=0.5), face), eps=0.2))
+    for wrong in (FGSM, "FGSM"):
+        with pytest.raises(TypeError, match="expected an instance"):
+            check_image_estimator(wrong)
+
+
+class _Noise(BaseDefense):
+    def __init__(self, *, random_state=None):
+        self.random_state = random_state
+
+    def _draw(self, X, rng):
+        return rng.normal(X[0].size).reshape(X.shape)
+
+    def _apply(self, X, draw):
+        X += 0.05 * draw
+        return X
+
+
+def test_a_defence_with_chance_is_the_same_in_any_batch(face):
+    check_image_estimator(_Noise())
+    pipeline = make_pipeline(_Noise(random_state=0), face)
+    X = example_images(n=20)
+    whole = PGD(pipeline, eps=0.02, max_iter=4, random_state=0).generate(X)
+    singly = PGD(pipeline, eps=0.02, max_iter=4, random_state=0, batch_size=1).generate(X)
+    np.testing.assert_allclose(singly, whole, atol=1e-5)

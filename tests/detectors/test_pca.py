@@ -104,10 +104,13 @@ def test_calibrated_threshold_keeps_its_rate(clean):
     assert detector.threshold_ == np.sort(detector.decision_function(clean[30:]))[27]
 
 
-def test_labels_of_any_kind(clean):
+def test_of_two_numbers_the_larger_is_adversarial_and_text_is_refused(clean):
     X, y, _ = make_detection_set(clean, 1 - clean)
-    words = np.where(y == 1, "fake", "clean")
-    assert set(PCADetector(n_components=5).fit(X, words).predict(X)) <= {"clean", "fake"}
+    detector = PCADetector(n_components=5, random_state=0).fit(X, 2 * y - 1)
+    assert detector.classes_.tolist() == [-1, 1]
+    assert detector.decision_function(X)[y == 1].mean() > detector.decision_function(X)[y == 0].mean()
+    with pytest.raises(ValueError, match="which label means adversarial"):
+        PCADetector(n_components=5).fit(X, np.where(y == 1, "adversarial", "clean"))
 
 
 def test_one_class_is_refused_with_the_cure(clean):
