@@ -291,7 +291,7 @@ def _refuse_nan(network, out):
             "is damaged. Train it again, with a lower learning rate."
         )
     for variable in network.weights:
-        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
+        if not np.isfinite(variable.value.numpy()).all():
             raise ValueError(
                 f"the network returns NaN or infinite numbers for some images: its weights {variable.path} hold such "
                 "numbers. Train it again, with a lower learning rate."

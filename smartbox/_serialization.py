@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from smartbox._packing import pack, refuse_code, unpack
+from smartbox._packing import find_code, pack, refuse_code, unpack
 
 _FORMAT = "smartbox-face-1"
-
+# Not of the classifier but of the session that trained it.
+_NOT_STORED = ("network", "optimizer", "random_state", "verbose")
 
 # Weights are noise, which no compression shrinks much; an archive that claims more was made to fill the
 # memory.
@@ -23,16 +24,19 @@ _ALWAYS_ALLOWED = 64 * 2**20  # bytes, for small archives of constants
 def save_face(face, path, *, dtype=None):
     """Write ``face`` to ``path`` at once: a temporary file beside it is renamed when it is whole."""
     config, weights = pack(face.network_)
-    parameters = {
-        name: value
-        for name, value in face.get_params(deep=False).items()
-        if name not in ("network", "random_state", "optimizer")
-    }
+    name = find_code(json.loads(config))
+    if name is not None:
+        raise ValueError(
+            f"cannot save this classifier: its network holds {name}, not one of Keras' own layers, and smartbox.load "
+            "refuses files that could run code. Use face.network_.save('name.keras'), load that with Keras, and "
+            "FaceClassifier.from_network(model)."
+        )
+    parameters = {name: value for name, value in face.get_params(deep=False).items() if name not in _NOT_STORED}
     header = {
         "format": _FORMAT,
         "network": config,
         "parameters": parameters,
-        "classes": face.classes_.tolist(),
+        "classes": face._output_labels().tolist(),
         "history": getattr(face, "history_", None),
     }
     try:
@@ -73,6 +77,11 @@ def _read_arrays(path):
     missing = {"network", "parameters", "classes", "history"} - set(header)
     if missing:
         raise ValueError(f"its header lacks {', '.join(sorted(missing))}")
+    for name, kinds in {"parameters": dict, "classes": list, "history": (dict, type(None))}.items():
+        if not isinstance(header[name], kinds):
+            raise ValueError(f"its {name} is {str(header[name])[:50]!r}")
+    for name in _NOT_STORED:
+        header["parameters"].pop(name, None)
     odd = [weight.dtype for weight in weights if weight.dtype.kind not in "fiub"]
     if odd:
         raise ValueError(f"its weights are no numbers but {odd[0]}")
@@ -94,14 +103,18 @@ def load_keras_file(path):
         with zipfile.ZipFile(path) as archive:
             _refuse_bomb(path, archive)
             config = json.loads(archive.read("config.json"))
+            n_bytes = sum(member.file_size for member in archive.infolist() if "weights" in member.filename)
         config.pop("compile_config", None)
     except Exception as error:  # a damaged archive raises anything
         raise ValueError(
             f"{path} is not a .keras archive ({error}): expected what keras.Model.save('name.keras') writes."
         ) from error
     refuse_code(config)
+    from smartbox._engine import limited_variables
+
     try:
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+        with limited_variables(n_bytes):
+            network = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         raise ValueError(f"Keras cannot load {path}: {error}") from error
     if not isinstance(network, keras.Model):
@@ -109,8 +122,21 @@ def load_keras_file(path):
     return network
 
 
+@contextmanager
+def naming(path):
+    """Begins the message of a ValueError with the file that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
+
+
 def _existing(path, expected):
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: expected {expected}.")
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path}: expected {expected}.")
     return path
@@ -128,6 +154,8 @@ def atomic_file(path):
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {path.parent} to write {path.name} into: make it first.")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: expected the name of a file to write.")
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -110,7 +110,7 @@ class BaseDefense(StatelessTransformer):
     Examples
     --------
     >>> from smartbox.base import BaseDefense
-    >>> from smartbox.estimator_checks import check_image_estimator
+    >>> from smartbox.datasets import make_faces
     >>> class Noise(BaseDefense):
     ...     def __init__(self, *, scale=0.05, random_state=None):
     ...         self.scale = scale
@@ -119,7 +119,9 @@ class BaseDefense(StatelessTransformer):
     ...         return rng.normal(X[0].size).reshape(X.shape)
     ...     def _apply(self, X, draw):
     ...         return X + self.scale * draw
-    >>> check_image_estimator(Noise())
+    >>> faces = make_faces(n_identities=2, n_images=2)
+    >>> Noise(random_state=0).transform(faces.images).shape
+    (4, 96, 84, 1)
     """
 
     def transform(self, X):

@@ -185,10 +185,10 @@ def _run(benchmark, n_seeds, metrics, out, quiet):
 def _what_is_left(results, n_saved, n_seeds, out):
     n_done = 0 if results is None else len(results.provenance["seeds"])
     if n_saved < n_done:
-        return f"{n_done} of {n_seeds} seeds were complete, but not all files of the last one are written to {out}."
+        return f"{n_done} of {n_seeds} seeds complete, but not all files of the last one are written to {out}."
     if not n_saved:
-        return f"none of {n_seeds} seeds was complete, nothing was written."
-    return f"{n_saved} of {n_seeds} seeds were complete and are written to {out}."
+        return f"0 of {n_seeds} seeds complete, nothing was written."
+    return f"{n_saved} of {n_seeds} seeds complete and written to {out}."
 
 
 @commands.command("list", short_help="Names and parameters for bench.")

@@ -16,7 +16,7 @@ from smartbox._checks import check_images, check_labels
 from smartbox._compat import Interval
 from smartbox._model import FaceModelMixin, as_face_model
 from smartbox._packing import is_network, pack_state, unpack_state
-from smartbox._serialization import load_face, load_keras_file, save_face
+from smartbox._serialization import load_face, load_keras_file, naming, save_face
 from smartbox._training import make_optimizer, seeded_layers, train
 from smartbox.base import ImageEstimator
 from smartbox.networks import NETWORKS
@@ -130,7 +130,8 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             One image input, one output of a column a class (logits or softmax); or the path of such a
             ``.keras`` file, which is refused if it could run code.
         classes : array-like of shape (n_classes,), optional
-            The label of each output, sorted. None numbers them from 0.
+            The label of each output, in the order of the outputs. None numbers them from 0. ``classes_`` and the
+            columns of the logits are sorted, whatever that order.
 
         Returns
         -------
@@ -139,17 +140,18 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         if not is_network(network):
             if not isinstance(network, (str, os.PathLike)):
                 raise ValueError(f"expected a keras.Model or the path of a .keras file, got {type(network).__name__}.")
-            network = load_keras_file(network)
+            with naming(network):
+                return cls.from_network(load_keras_file(network), classes=classes)
         face = cls(network)
         engine = face._engine(network)
         classes = np.arange(engine.n_outputs) if classes is None else np.asarray(classes)
-        if classes.shape != (engine.n_outputs,) or not np.array_equal(np.unique(classes), classes):
+        if classes.shape != (engine.n_outputs,) or not np.array_equal(np.unique(classes), np.sort(classes)):
             raise ValueError(
-                f"expected classes as {engine.n_outputs} distinct labels in sorted order, one for each "
-                f"output of the network, got an array of shape {classes.shape}: sort the labels and the "
-                "outputs alike."
+                f"expected classes as {engine.n_outputs} distinct labels, one for each output of the network in its "
+                f"order, got {np.array2string(classes, threshold=20)} of shape {classes.shape}."
             )
-        face._adopt(network, classes)
+        columns = np.argsort(classes)
+        face._adopt(network, classes[columns], columns)
         return face
 
     def fit(self, X, y, sample_weight=None, *, validation_data=None):
@@ -218,7 +220,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         logits : ndarray of shape (n, n_classes), float32
         """
         X, engine = self._ready(X)
-        return engine.logits(X)
+        return self._sorted(engine.logits(X))
 
     def decision_function(self, X):
         """Logits ``(n, n_classes)``; for two classes the second less the first, ``(n,)``."""
@@ -251,7 +253,10 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         """
         X, engine = self._ready(X)
         y = check_labels(y, len(X), self.classes_)
-        return engine.value_and_gradient(X, self.label_index(y), objective)
+        index = self.label_index(y)
+        index = index if self._columns is None else self._columns[index]
+        values, logits, gradient = engine.value_and_gradient(X, index, objective)
+        return values, self._sorted(logits), gradient
 
     def vjp(self, X, cotangents):
         """Gradient of ``(cotangents * logits(X)).sum()`` by the images.
@@ -272,7 +277,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             raise ValueError(
                 f"expected cotangents of shape {(len(X), len(self.classes_))}, one a logit, got {cotangents.shape}."
             )
-        return engine.vjp(X, cotangents)
+        return engine.vjp(X, cotangents if self._columns is None else cotangents[:, np.argsort(self._columns)])
 
     def activations(self, X, layers):
         """Outputs of inner layers.
@@ -308,9 +313,24 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         path : str or path
             Where to; by custom with the ending ``.smartbox``. An older file is replaced only once the new one
             is whole.
+
+        Raises
+        ------
+        ValueError
+            If `smartbox.load` would refuse the file, since the network holds layers that are not Keras' own.
         """
         check_is_fitted(self, "network_")
         save_face(self, path)
+
+    # The network's output behind each of classes_; None if the outputs are in that order.
+    _columns = None
+
+    def _sorted(self, logits):
+        return logits if self._columns is None else logits[:, self._columns]
+
+    def _output_labels(self):
+        """The label of each output of the network, in its order."""
+        return self.classes_ if self._columns is None else self.classes_[np.argsort(self._columns)]
 
     def _ready(self, X):
         check_is_fitted(self, "network_")
@@ -382,12 +402,13 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
                 f"the given network has {n_outputs} outputs, but y holds {len(classes)} identities: use "
                 "FaceClassifier.from_network(network, classes=...) to say which they are."
             )
-        self._adopt(self.network, classes)
+        self._adopt(self.network, classes, self._columns)
         return self
 
-    def _adopt(self, network, classes):
+    def _adopt(self, network, classes, columns=None):
         self.network_ = network
         self.classes_ = classes
+        self._columns = None if columns is None or np.array_equal(columns, np.arange(len(columns))) else columns
         self.image_shape_ = self._engine(network).image_shape
         if None not in self.image_shape_:
             self.n_features_in_ = int(np.prod(self.image_shape_))
@@ -401,7 +422,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         }
         copy = type(self)(**parameters)
         if given and getattr(self, "network_", None) is self.network:
-            copy._adopt(self.network_, self.classes_)
+            copy._adopt(self.network_, self.classes_, self._columns)
         return copy
 
     def __getstate__(self):
@@ -436,9 +457,10 @@ def load(path):
     >>> smartbox.load(path).image_shape_
     (96, 84, 1)
     """
-    header, network = load_face(path)
-    face = FaceClassifier.from_network(network, classes=np.array(header["classes"]))
-    face.set_params(**header["parameters"])
+    with naming(path):
+        header, network = load_face(path)
+        face = FaceClassifier.from_network(network, classes=np.array(header["classes"]))
+        face.set_params(**header["parameters"])
     if header["history"] is not None:
         face.history_ = header["history"]
     return face

@@ -60,11 +60,19 @@ def other_logits(logits):
     return np.where(np.eye(logits.shape[1], dtype=bool)[Y], -np.inf, logits)
 
 
+def spread(logits, count):
+    """The largest logit less the mean of the third largest, or of the third and fourth."""
+    ordered = -np.sort(-logits, axis=1)
+    return ordered[:, 0] - ordered[:, 2 : 2 + count].mean(axis=1)
+
+
 IN_FLOAT64 = {
     "cross_entropy": lambda logits: -log_softmax(logits, axis=1)[ROWS, Y],
     "saturating_cross_entropy": lambda logits: -log_softmax(logits, axis=1)[ROWS, Y],
     "odds": lambda logits: logsumexp(other_logits(logits), axis=1) - logits[ROWS, Y],
     "margin": lambda logits: other_logits(logits).max(axis=1) - logits[ROWS, Y],
+    "dlr": lambda logits: (other_logits(logits).max(axis=1) - logits[ROWS, Y]) / spread(logits, 1),
+    "targeted_dlr": lambda logits: (other_logits(logits).max(axis=1) - logits[ROWS, Y]) / spread(logits, 2),
 }
 
 
@@ -77,7 +85,7 @@ def test_every_objective_is_tested():
 
 @pytest.mark.parametrize("objective", IN_FLOAT64)
 def test_value_and_gradient_equal_finite_differences(objective):
-    network = smooth_network()
+    network = smooth_network(5)
     values, logits, gradient = engine_of(network).value_and_gradient(X, Y, objective)
     np.testing.assert_allclose(logits, logits_in_float64(network, X), atol=1e-5)
     np.testing.assert_allclose(values, IN_FLOAT64[objective](logits_in_float64(network, X)), atol=1e-5)
@@ -264,7 +272,7 @@ def test_one_trace_whatever_the_batch_the_attack_or_the_wrapper():
         ]
         for n, batch in images.items():
             for model in models:
-                FGSM(model, eps=0.01 * n).generate(batch, np.zeros(n, dtype=int))
+                FGSM(model, eps=0.003 * n).generate(batch, np.zeros(n, dtype=int))
         clone(FGSM(face)).generate(images[7])
 
     FGSM(face).generate(images[7])
@@ -470,7 +478,7 @@ def test_no_gradient_is_an_error_and_not_zero():
 @pytest.mark.parametrize("objective", ["hinge", None, ["odds"]])
 def test_unknown_objective(objective):
     face = FaceClassifier.from_network(smooth_network())
-    with pytest.raises(ValueError, match="expected objective as one of cross_entropy, margin, odds"):
+    with pytest.raises(ValueError, match="expected objective as one of cross_entropy, dlr, margin, odds"):
         face.value_and_gradient(X, Y, objective)
 
 
@@ -478,6 +486,28 @@ def test_other_backends_are_refused(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(RuntimeError, match="TensorFlow backend, but Keras runs on 'jax'"):
         as_face_model(FaceClassifier.from_network(smooth_network()))
+
+
+# Networks of NaN
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_network_of_nan_is_refused(number, place):
+    network = sequential(layers.Activation("relu"), dense())
+    good = network.get_weights()
+    bad = [weight.copy() for weight in good]
+    bad[place].flat[0] = number
+    network.set_weights(bad)
+    with pytest.raises(ValueError, match=r"the network returns NaN or infinite numbers for"):
+        FaceClassifier.from_network(network)
+    network.set_weights(good)
+    FaceClassifier.from_network(network)
+
+
+def test_a_network_that_returns_nan_is_refused():
+    with pytest.raises(ValueError, match=r"the network returns NaN or infinite numbers for an image"):
+        FaceClassifier.from_network(functional(lambda x: keras.ops.log(dense()(x) * 0 - 1)))
 
 
 # oneDNN
@@ -513,3 +543,21 @@ def test_a_slow_tensorflow_is_told(monkeypatch, enabled):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         engine_module._warn_if_slow()  # the user knows
+
+
+def test_many_networks_make_no_warning_of_retracing():
+    code = """
+import keras, numpy as np
+from smartbox import FaceClassifier
+X = np.zeros((4, 4, 3, 1))
+for _ in range(8):
+    build = lambda shape, k: keras.Sequential([keras.Input(shape), keras.layers.Flatten(), keras.layers.Dense(k)])
+    face = FaceClassifier(build, epochs=1).fit(X, [0, 1, 0, 1])
+    face.value_and_gradient(X, [0, 1, 0, 1])
+    face.vjp(X, np.zeros((4, 2)))
+    face.activations(X, face.network_.layers[-1].name)
+    face.predict(X)
+"""
+    env = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert "retracing" not in done.stderr

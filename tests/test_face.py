@@ -1,6 +1,7 @@
 """FaceClassifier as a scikit-learn classifier: training, seeds, trained networks, searches, errors."""
 
 import copy
+import pickle
 import random
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-from smartbox import FaceClassifier
+from smartbox import FaceClassifier, load
 from smartbox._training import make_optimizer, seeded_layers
 from tests.doubles import affine_face
 
@@ -303,12 +304,34 @@ def test_from_network_numbers_classes_or_takes_names():
     assert set(FaceClassifier.from_network(network, classes=list(NAMES)).predict(blobs()[0])) <= set(NAMES)
 
 
-@pytest.mark.parametrize(
-    "classes", [["ann"], ["bob", "ann", "eve"], ["ann", "ann", "eve"], [["ann", "bob", "eve"]], "ann"]
-)
-def test_classes_must_be_sorted_and_distinct(classes):
-    with pytest.raises(ValueError, match="expected classes as 3 distinct labels in sorted order"):
+@pytest.mark.parametrize("classes", [["ann"], ["ann", "ann", "eve"], [["ann", "bob", "eve"]], "ann", [0, 1, np.nan]])
+def test_classes_must_be_distinct(classes):
+    with pytest.raises(
+        ValueError, match=r"expected classes as 3 distinct labels, one for each output .* got .* of shape"
+    ):
         FaceClassifier.from_network(plane(SHAPE, 3), classes=classes)
+
+
+def test_classes_in_the_order_of_the_outputs(tmp_path):
+    X, y = blobs()
+    network = plane(SHAPE, 3)
+    plain = FaceClassifier.from_network(network)
+    face = FaceClassifier.from_network(network, classes=["eve", "ann", "bob"])  # sorted: outputs 1, 2, 0
+    face.save(tmp_path / "face.smartbox")
+    names = np.array(["eve", "ann", "bob"])
+    index = np.array([names.tolist().index(label) for label in y])
+    cotangents = np.random.default_rng(0).normal(size=(len(X), 3))
+    twins = [face, clone(face), clone(face).fit(X, y), copy.deepcopy(face), pickle.loads(pickle.dumps(face))]
+    for twin in [*twins, load(tmp_path / "face.smartbox")]:
+        assert twin.classes_.tolist() == ["ann", "bob", "eve"]
+        np.testing.assert_array_equal(twin.logits(X), plain.logits(X)[:, [1, 2, 0]])
+        np.testing.assert_array_equal(twin.predict(X), names[plain.predict(X)])
+        values, logits, gradient = twin.value_and_gradient(X, y)
+        expected = plain.value_and_gradient(X, index)
+        np.testing.assert_array_equal(values, expected[0])
+        np.testing.assert_array_equal(logits, expected[1][:, [1, 2, 0]])
+        np.testing.assert_array_equal(gradient, expected[2])
+        np.testing.assert_array_equal(twin.vjp(X, cotangents[:, [1, 2, 0]]), plain.vjp(X, cotangents))
 
 
 def test_fit_of_a_given_network_checks_what_comes():

@@ -116,7 +116,7 @@ def test_a_failing_write_leaves_the_old_file_alone(saved, monkeypatch):
 
 def test_a_folder_in_the_way(tmp_path):
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(IsADirectoryError, match=r"folder is a folder: expected the name of a file"):
         face().save(tmp_path / "folder")
     assert os.listdir(tmp_path) == ["folder"]
 
@@ -152,9 +152,10 @@ def test_only_a_fitted_classifier_is_saved(tmp_path):
 
 def test_no_file(tmp_path):
     for read in (smartbox.load, FaceClassifier.from_network):
-        for path in (tmp_path / "missing.keras", tmp_path):
-            with pytest.raises(FileNotFoundError, match=r"no file at .*: expected"):
-                read(path)
+        with pytest.raises(FileNotFoundError, match=r"no file at .*: expected"):
+            read(tmp_path / "missing.keras")
+        with pytest.raises(IsADirectoryError, match=r"is a folder: expected"):
+            read(tmp_path)
 
 
 def npy(array):
@@ -190,6 +191,28 @@ def set_header(name, value):
     return lambda arrays, header: header.__setitem__(name, value)
 
 
+def test_every_error_names_the_file(saved):
+    for change in (set_header("network", "{"), set_header("classes", ["ann"]), set_header("parameters", {"epoch": 3})):
+        face().save(saved)
+        rewrite(saved, change)
+        with pytest.raises(ValueError) as caught:
+            smartbox.load(saved)
+        assert str(saved) in str(caught.value)
+
+
+def test_weights_of_nan_are_refused(saved):
+    rewrite(saved, lambda arrays, header: arrays["weight0000"].fill(np.nan))
+    with pytest.raises(ValueError, match=r"face.smartbox: the network returns NaN"):
+        smartbox.load(saved)
+
+
+def test_what_belongs_to_a_session_is_not_kept(saved):
+    face().set_params(verbose=1, random_state=3, epochs=7).save(saved)
+    loaded = smartbox.load(saved)
+    assert (loaded.verbose, loaded.random_state, loaded.epochs) == (0, None, 7)
+    assert smartbox.load_sample_model().verbose == 0
+
+
 def nest(depth):
     return "[" * depth + "]" * depth
 
@@ -209,6 +232,9 @@ def nest(depth):
          "cannot rebuild the network"),
         (set_header("classes", ["ann"]), "5 distinct labels"),
         (set_header("parameters", {"epoch": 3}), "Invalid parameter 'epoch'"),
+        (set_header("parameters", [1]), r"its parameters is .\[1\]"),
+        (set_header("classes", "abcde"), "its classes is 'abcde'"),
+        (set_header("history", 3), "its history is .3"),
         (lambda arrays, header: arrays.pop("weight0007"), "weights do not fit the network: expected shapes"),
         (lambda arrays, header: arrays.pop("weight0002"), "is not a face classifier"),
         (lambda arrays, header: arrays.update(weight0000=np.zeros((3, 3))), r"weights do not fit.*\(3, 3\)"),
@@ -304,6 +330,53 @@ def test_custom_layers_are_for_trusted_networks_only():
     with pytest.raises(ValueError, match="can run code"):
         unpack(config, weights, trusted=False)
     assert [weight.shape for weight in unpack(config, weights).get_weights()] == [(2, 2), (2,)]
+
+
+def test_custom_layers_cannot_be_saved_for_strangers(tmp_path):
+    network = keras.Sequential([small_network(), layers.Lambda(keras.ops.tanh)])
+    network.build((None, *SHAPE))
+    with pytest.raises(ValueError, match=r"cannot save .*Lambda, .*face.network_.save\('name.keras'\)"):
+        FaceClassifier.from_network(network).save(tmp_path / "face.smartbox")
+    assert not os.listdir(tmp_path)
+
+
+# Configurations that would fill the memory
+
+
+def enlarged(config, name):
+    """A configuration in which the number called ``name`` is 10**9 everywhere."""
+    if isinstance(config, dict):
+        return {key: 10**9 if key == name and value else enlarged(value, name) for key, value in config.items()}
+    return [enlarged(value, name) for value in config] if isinstance(config, list) else config
+
+
+def with_side(config):
+    return json.loads(json.dumps(config).replace("[null, 16, 12, 1]", "[null, 16000, 12000, 1]"))
+
+
+ENLARGE = {
+    "units": lambda config: enlarged(config, "units"),
+    "filters": lambda config: enlarged(config, "filters"),
+    "images": with_side,
+}
+
+
+@pytest.mark.parametrize("name", ENLARGE)
+def test_a_configuration_that_declares_more_weights_than_there_are(tmp_path, saved, name):
+    small_network().save(tmp_path / "face.keras")
+    with zipfile.ZipFile(tmp_path / "face.keras") as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    members["config.json"] = json.dumps(ENLARGE[name](json.loads(members["config.json"])))
+    (tmp_path / "face.keras").write_bytes(zipped(members))
+    rewrite(
+        saved, lambda arrays, header: header.update(network=json.dumps(ENLARGE[name](json.loads(header["network"]))))
+    )
+    for read, path in ((smartbox.load, saved), (FaceClassifier.from_network, tmp_path / "face.keras")):
+        with pytest.raises(
+            ValueError, match=r"declares more than the \d+ values|incompatible with the layer"
+        ) as caught:
+            read(path)
+        assert str(path) in str(caught.value)
 
 
 # .keras files

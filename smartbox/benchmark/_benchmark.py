@@ -4,9 +4,9 @@ import numpy as np
 
 from smartbox._checks import check_images
 from smartbox.benchmark._pass import Pass
-from smartbox.benchmark._plan import make_plan
+from smartbox.benchmark._plan import check_image_size, make_plan
 from smartbox.benchmark._results import Results, provenance
-from smartbox.protocol import FaceProtocol
+from smartbox.protocol import check_identities
 
 
 class Benchmark:
@@ -92,6 +92,7 @@ class Benchmark:
         plan = make_plan(attacks=self.attacks, defenses=self.defenses, detectors=self.detectors,
                          parameters=self.parameters, seeds=self.seeds)  # fmt: skip
         X, y, names = _check_faces(self.faces)
+        check_image_size(plan, X.shape[1:3])
         results = Results(provenance=provenance(X, y, plan, getattr(self.faces, "DESCR", "")))
         for seed in plan.seeds:
             one = Pass(X, y, names, plan, seed, self.verbose)
@@ -111,7 +112,7 @@ def _check_faces(faces):
     X, y = check_images(faces.images, name="faces.images"), np.asarray(faces.target)
     if y.shape != (len(X),):
         raise ValueError(f"expected faces.target of shape ({len(X)},), one label an image, got shape {y.shape}.")
-    FaceProtocol().split(y)  # raises if an identity has too few images
     names = getattr(faces, "target_names", None)
     numbered = names is not None and y.dtype.kind in "iu" and y.min() >= 0 and y.max() < len(names)
+    check_identities(np.asarray(names)[y] if numbered else y, "faces.target")  # too few images of one? by its name
     return X, y, (dict(enumerate(map(str, names))) if numbered else {})

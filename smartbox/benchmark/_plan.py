@@ -111,7 +111,7 @@ def _is_optimizer(optimizer):
 
     try:
         return keras.optimizers.get(optimizer) is not None
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return False
 
 

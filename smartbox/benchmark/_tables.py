@@ -65,7 +65,7 @@ def _seeds(results, n_planned):
     if n_planned < 2:
         return ""
     of_all = "" if n_done == n_planned else f" of {n_planned}"
-    return f"; {'mean and range' if n_done > 1 else 'done'} over {n_done}{of_all} seeds"
+    return f"; {'mean and range over ' if n_done > 1 else ''}{n_done}{of_all} seeds"
 
 
 def _mitigation(results, metrics, width, seeds):

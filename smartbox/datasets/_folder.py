@@ -64,7 +64,7 @@ def load_face_folder(
         If there is nothing at `path`.
     ValueError
         If a parameter is wrong, no identity has an image, sizes differ and `image_shape` is None, an image
-        cannot be read, links form a loop, or the zip is damaged, encrypted or a danger (a bomb, members that
+        or folder cannot be read, links form a loop, or the zip is damaged, encrypted or a danger (a bomb, members that
         lead outside).
 
     Warns

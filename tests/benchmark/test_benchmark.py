@@ -1,5 +1,7 @@
 """The benchmark's rows against the same steps taken by hand, and its refusals."""
 
+import sys
+
 import numpy as np
 import pytest
 from sklearn.utils import Bunch
@@ -8,10 +10,11 @@ from smartbox import FaceClassifier
 from smartbox.attacks import FGSM, PGD
 from smartbox.benchmark import Benchmark
 from smartbox.benchmark._pass import Pass
-from smartbox.benchmark._plan import check_metrics, make_plan
+from smartbox.benchmark._plan import _OPTIMIZERS, check_image_size, check_metrics, make_plan
 from smartbox.datasets import make_detection_set, make_faces
 from smartbox.detectors import PCADetector
 from smartbox.metrics import detection_report, verification_accuracy
+from smartbox.networks import paper_network
 from tests.benchmark.conftest import EPS, PARAMETERS, ByHand
 
 
@@ -226,6 +229,53 @@ def test_bad_faces_are_found_before_any_training(faces, no_training):
         assert message in str(caught.value)
     with pytest.raises(ValueError, match="got ndarray without images and target"):
         Benchmark(faces.images).run()
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+@pytest.mark.parametrize(
+    ("key", "value", "known"),
+    [
+        ("network", "paper", True),
+        ("network", lambda image_shape, n_classes: None, True),
+        ("network", "resnet", False),
+        ("optimizer", "sgd", True),
+        ("optimizer", "AdamW", True),
+        ("optimizer", {"class_name": "adam", "config": {}}, True),
+        ("optimizer", "foo", False),
+        ("optimizer", None, False),
+    ],
+)
+def test_names_of_network_and_optimizer_are_checked_with_the_plan(monkeypatch, loaded, key, value, known):
+    if loaded:
+        import keras  # noqa: F401
+    else:
+        monkeypatch.delitem(sys.modules, "keras", raising=False)
+    choices = {"attacks": ["fgsm"], "defenses": [], "detectors": [], "seeds": [0]}
+    if known:
+        make_plan(**choices, parameters={f"network.{key}": value})
+    else:
+        with pytest.raises(ValueError, match=f"there is no {key} {value!r}"):
+            make_plan(**choices, parameters={f"network.{key}": value})
+
+
+def test_optimizers_that_pass_the_plan_are_known_to_keras():
+    import keras
+
+    for name in _OPTIMIZERS:
+        assert isinstance(keras.optimizers.get(name), keras.optimizers.Optimizer)
+    choices = {"attacks": ["fgsm"], "defenses": [], "detectors": [], "seeds": [0]}
+    make_plan(**choices, parameters={"network.optimizer": keras.optimizers.SGD()})
+
+
+def test_smallest_image_is_that_of_the_network():
+    plan = make_plan(attacks=["fgsm"], defenses=[], detectors=[], parameters={}, seeds=[0])
+    check_image_size(plan, (24, 24))
+    paper_network((24, 24, 1), 2)
+    for check in (lambda: check_image_size(plan, (24, 23)), lambda: paper_network((24, 23, 1), 2)):
+        with pytest.raises(ValueError, match="at least 24 x 24 pixels, got 24 x 23"):
+            check()
+    plan.network.set_params(network=paper_network)  # a builder's limits are its own
+    check_image_size(plan, (8, 8))
 
 
 def test_check_metrics():

@@ -15,7 +15,7 @@ from smartbox.benchmark import Benchmark, Results
 from smartbox.benchmark._figures import example_figure, save_example_figure
 from smartbox.benchmark._plan import make_plan
 from smartbox.benchmark._results import METRICS, PACKAGES, provenance
-from smartbox.benchmark._tables import _parts, percent, plain, tables
+from smartbox.benchmark._tables import _parts, percent, plain, remarks, tables
 
 
 def test_seeds_are_merged_into_mean_lowest_and_highest(results):
@@ -166,6 +166,54 @@ def test_metrics_choose_tables_and_columns(results):
     text = printed(results, ["identification", "success"], 160)
     assert "verification" not in text and "identification" in text
     assert "Attacks: success" in text and "Detection" not in text
+
+
+def made_up_results(n_seeds=1, n=60, right=0.9):
+    nothing = dict.fromkeys(("clean_mitigated", "transferred", "adaptive", "worst"), float("nan"))
+    rows = [
+        {"seed": seed, "attack": "fgsm", "defense": "none", "metric": metric, "n": n, "before_attack": right,
+         "after_attack": 0.1, **nothing}
+        for seed in range(n_seeds) for metric in ("verification", "identification")
+    ]  # fmt: skip
+    return Results(provenance={}, tables={"mitigation": rows, "detection": [], "attacks": []})
+
+
+@pytest.mark.parametrize(
+    ("n_done", "n_planned", "title"),
+    [
+        (1, 1, "60 test faces\n"),
+        (1, None, "60 test faces\n"),
+        (3, 3, "60 test faces; mean and range over 3 seeds\n"),
+        (3, None, "60 test faces; mean and range over 3 seeds\n"),
+        (2, 4, "60 test faces; mean and range over 2 of 4 seeds\n"),
+        (1, 4, "60 test faces; 1 of 4 seeds\n"),
+    ],
+)
+def test_title_says_over_how_many_seeds(n_done, n_planned, title):
+    first = tables(made_up_results(n_done), METRICS, 160, n_planned)[0].renderables[0]
+    assert f"{first.plain}\n".endswith(title)
+
+
+def test_dash_is_explained_where_there_is_one(results):
+    assert "-: there is no mitigation" in printed(made_up_results(), METRICS, 160)
+    assert "-: " not in printed(results, ["identification", "recall", "success"], 160)
+
+
+@pytest.mark.parametrize(
+    ("n", "right", "words"),
+    [
+        (50, 0.5, []),
+        (49, 0.5, ["there are 49 test faces only, and each is 2.0 %"]),
+        (50, 0.12, ["identifies only 12 % of the test faces"]),
+        (5, 0.2, ["identifies only 20 %", "there are 5 test faces only"]),
+    ],
+)
+def test_remarks_on_numbers_that_mean_little(n, right, words):
+    results = made_up_results(n=n, right=right)
+    found = remarks(results)
+    assert len(found) == len(words) and all(word in remark for word, remark in zip(words, found, strict=True))
+    text = " ".join(printed(results, ["verification"], 160).split())
+    assert text.count("Remark: ") == len(words) and all(word in text for word in words)
 
 
 def test_cells():

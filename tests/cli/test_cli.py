@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 import smartbox
-from smartbox import FaceClassifier, cli
+from smartbox import FaceClassifier, cli, datasets
+from smartbox.benchmark import Results
 from smartbox.benchmark._plan import make_plan
 from smartbox.benchmark._registry import KINDS, OF_THE_RUN, available
 from tests.cli.conftest import TINY
@@ -51,6 +52,19 @@ def test_mixed_sizes_are_resized(run, folder, tmp_path):
     assert run("bench", "--data", mixed, *TINY, "--quiet")[0] == 0
 
 
+def test_unreadable_images_can_be_left_out(run, folder, tmp_path):
+    damaged = shutil.copytree(folder, tmp_path / "damaged")
+    (damaged / "person0" / "damaged.pgm").write_bytes(b"P5")
+    code, _, err = run("bench", "--data", damaged, *TINY, "--quiet", "--on-error", "skip")
+    assert code == 0 and "warning" in err and "damaged.pgm" in err
+
+
+def test_color(run, folder, tmp_path):
+    assert run("bench", "--data", folder, *TINY, "--quiet", "--color", "rgb")[0] == 0
+    written = json.loads((tmp_path / "smartbox-results" / "results.json").read_text())
+    assert written["provenance"]["data"]["images"] == [20, 32, 28, 3]
+
+
 def test_interrupt_keeps_the_finished_seeds(run, folder, tmp_path, monkeypatch):
     fit, calls = FaceClassifier.fit, []
 
@@ -63,7 +77,8 @@ def test_interrupt_keeps_the_finished_seeds(run, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(FaceClassifier, "fit", interrupted)
     code, out, err = run("bench", "--data", folder, *TINY, "--quiet", "--seed", 0, "--seed", 1)
     assert code == 130 and "Mitigation" in out
-    assert err.strip().startswith("smartbox: interrupted") and err.strip().count("\n") == 0
+    assert err.strip() == "smartbox: interrupted; 1 of 2 seeds complete and written to smartbox-results."
+    assert "test faces; 1 of 2 seeds" in out
     written = json.loads((tmp_path / "smartbox-results" / "results.json").read_text())
     assert written["provenance"]["seeds"] == [0]
 
@@ -86,7 +101,7 @@ def test_control_c_ends_with_130_and_no_traceback(folder, tmp_path):
             process.kill()
     text = (tmp_path / "err").read_text()
     assert process.returncode == 130 and out == ""
-    assert "interrupted" in text and "Traceback" not in text
+    assert "interrupted; 0 of 1 seeds complete, nothing was written." in text and "Traceback" not in text
     assert os.listdir(tmp_path) == ["err"]
 
 
@@ -94,6 +109,28 @@ def test_control_c_ends_with_130_and_no_traceback(folder, tmp_path):
 def test_help(run, arguments):
     code, out, err = run(*arguments.split())
     assert code == 0 and err == "" and out.startswith("Usage: smartbox")
+
+
+def test_interrupt_while_saving(run, folder, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Results, "save", interrupted)
+    code, _, err = run("bench", "--data", folder, *TINY, "--quiet")
+    assert code == 130 and "1 of 1 seeds complete, but not all files" in err
+
+
+def test_interrupt_while_loading(run, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets, "make_faces", interrupted)
+    code, out, err = run("bench")
+    assert (code, out, err.strip()) == (130, "", "smartbox: interrupted; nothing was written.")
+
+
+def test_help_of_bench_says_how_long_it_takes(run):
+    assert "about two minutes on two cores" in " ".join(run("bench", "--help")[1].split())
 
 
 def test_help_of_bench_names_every_option(run):

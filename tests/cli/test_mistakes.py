@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from smartbox import FaceClassifier, cli
+from smartbox import FaceClassifier, cli, datasets
 from smartbox.benchmark import Results
 from tests.cli.conftest import TINY
 
@@ -25,15 +25,29 @@ def bad_data(folder, tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def no_faces(monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError("faces were made before the mistake was found")
+
+    monkeypatch.setattr(datasets, "make_faces", fail)
+
+
+@pytest.mark.parametrize("option", [("--color", "rgb"), ("--on-error", "skip")])
+def test_yale_refuses_options_of_folders(run, no_work, tmp_path, option):
+    (tmp_path / "data" / "yaleB01").mkdir(parents=True)
+    check_one_line(run("bench", "--data", tmp_path / "data", *option), ["Extended Yale B", option[0], "leave it out"])
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("nowhere", ["there is nothing at", "nowhere", "'builtin'"]),
         ("text.zip", ["text.zip", "zip", "check the path"]),
         ("empty", ["empty", "one sub-folder an identity"]),
-        ("truncated", ["12.pgm", "cannot be decoded", "Repair or remove"]),
-        ("few", ["has 9 images", "at least 10", "add images"]),
-        ("single", ["two identities", "add faces"]),
+        ("truncated", ["12.pgm", "cannot be decoded", "Repair or remove", "--on-error skip"]),
+        ("few", ["Identity 'person1' has 9 images", "at least 10", "add images"]),
+        ("single", ["two identities", "'person1'", "add faces"]),
     ],
 )
 def test_bad_data(run, no_work, bad_data, name, words):
@@ -45,7 +59,20 @@ OPTIONS = [
     (["--image-shape", "big"], ["--image-shape", "height x width", "'big'"]),
     (["--image-shape", "96x84x1"], ["96x84x1"]),
     (["--image-shape", "0x84"], ["at least one pixel"]),
-    (["--image-shape", "8x8"], ["at least (24, 21)"]),
+    (["--image-shape", "23x84"], ["the paper's network", "at least 24 x 24", "got 23 x 84"]),
+    (["--image-shape", "84x23"], ["the paper's network", "at least 24 x 24"]),
+    (["--set", "network.network=resnet"], ["no network 'resnet'", "Known: paper"]),
+    (["--set", "network.optimizer=foo"], ["no optimizer 'foo'", "Known: sgd, adam"]),
+    (["--set", "network.optimizer=rmspop"], ["did you mean 'rmsprop'?"]),
+    (["--set", "network.optimizer=3"], ["no optimizer 3"]),
+    (["--data", ""], ["there is nothing at ''", "'builtin'"]),
+    (["--data", " "], ["there is nothing at", "'builtin'"]),
+    (["--color", "rgb"], ["built-in faces", "--color", "leave it out"]),
+    (["--on-error", "skip", "--color", "grey"], ["built-in faces", "--color and --on-error"]),
+    (["--on-error", "ignore"], ["--on-error", "'raise', 'skip'"]),
+    (["--set", "fgsm.eps=1"], ["cannot set 'fgsm.eps'", "did you mean 'attack.fgsm.eps'?"]),
+    (["--set", "gaussian_blur.sigma=1"], ["did you mean 'defense.gaussian_blur.sigma'?"]),
+    (["--set", "epochs=1"], ["did you mean 'network.epochs'?"]),
     (["--set", "attack.fgsm.eps"], ["--set KEY=VALUE", "attack.fgsm.eps=8/255"]),
     (["--set", "attack.fgsm.eps="], ["--set KEY=VALUE"]),
     (["--set", "=3"], ["--set KEY=VALUE"]),
@@ -74,7 +101,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("options", "words"), OPTIONS, ids=[" ".join(options) for options, _ in OPTIONS])
-def test_bad_option(run, no_work, tmp_path, options, words):
+def test_bad_option(run, no_work, no_faces, tmp_path, options, words):
     (tmp_path / "a.txt").write_text("a file")
     check_one_line(run("bench", *options), words)
     assert os.listdir(tmp_path) == ["a.txt"]

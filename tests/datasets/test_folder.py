@@ -201,10 +201,30 @@ class TestResize:
     def test_mixed_sizes(self, root):
         fill(root, "ada/1.png", "ada/2.png")
         fill(root, "bob/1.png", image=Image.new("L", (3, 4)))
-        sizes = r"\(8, 6\) \(2 images\), \(4, 3\) \(1 images\)"
+        sizes = r"2 sizes, .*\(8, 6\) \(2 images\), \(4, 3\) \(1 images\)"
         with pytest.raises(ValueError, match=rf"{sizes}; pass .* image_shape=\(8, 6\)"):
             load_face_folder(root)
         assert load_face_folder(root, image_shape=(4, 3)).images.shape == (3, 4, 3, 1)
+
+    def test_of_sizes_that_all_differ_the_median_is_proposed(self, root):
+        for side in (30, 10, 20):
+            fill(root, f"ada/{30 - side}.png", image=Image.new("L", (side, 2 * side)))
+        with pytest.raises(ValueError, match=r"got 3 sizes.*median: image_shape=\(40, 20\)"):
+            load_face_folder(root)
+
+
+def test_folder_that_cannot_be_listed(root, monkeypatch):
+    fill(root, "ada/1.png", "bob/1.png")
+    scandir = os.scandir
+
+    def refused(path):
+        if str(path).rstrip("/").endswith("bob"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(ValueError, match=r"bob: the folder cannot be read \(Permission denied\); allow"):
+        load_face_folder(root)
 
 
 class TestBadImages:
