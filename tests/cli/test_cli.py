@@ -163,7 +163,8 @@ def test_everything_listed_can_be_set(run):
             for key, parameter in inspect.signature(cls).parameters.items():
                 if key not in OF_THE_RUN:
                     parameters[f"{kind}.{name}.{key}"] = parameter.default
-    make_plan(**chosen, parameters=parameters, seeds=[0])
+    plan = make_plan(**chosen, parameters=parameters, seeds=[0])
+    assert {plural: sorted(plan[kind]) for kind, plural in KINDS.items()} == {k: sorted(v) for k, v in chosen.items()}
 
 
 def test_width_of_tables(monkeypatch):
