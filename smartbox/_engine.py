@@ -79,6 +79,14 @@ class NetworkEngine:
         self._count(forward=len(X), backward=len(X))
         return out
 
+    def vjps(self, X, cotangents):
+        """As `vjp` for several cotangents ``(n, count, k)`` an image, on one forward pass: ``(n, count, ...)``."""
+        count = cotangents.shape[1]
+        run = self._compiled(("vjps", count), lambda: self._build_vjps(count))
+        (out,) = self._in_batches(run, X, cotangents.astype(np.float32))
+        self._count(forward=len(X), backward=count * len(X))
+        return out
+
     def activations(self, X, layers):
         """Outputs of the named layers, a list of arrays."""
         if not layers:
@@ -161,6 +169,18 @@ class NetworkEngine:
                 tape.watch(x)
                 logits = self._logits(x, training=False)
             return (_gradient(tape, logits, x, cotangents),)
+
+        return _compile(run, signature)
+
+    def _build_vjps(self, count):
+        signature = [self._signature()[0], tf.TensorSpec([None, count, self.n_outputs], tf.float32)]
+
+        def run(x, cotangents):
+            self.counts["traces"] += 1
+            with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                logits = self._logits(x, training=False)
+            return (tf.stack([_gradient(tape, logits, x, cotangents[:, i]) for i in range(count)], axis=1),)
 
         return _compile(run, signature)
 

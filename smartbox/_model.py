@@ -18,6 +18,10 @@ class FaceModelMixin:
         best = np.argmax(self.logits(X), axis=1)  # first, since it raises if the model is not fitted
         return self.classes_[best]
 
+    def vjps(self, X, cotangents):
+        """Gradients for several cotangents ``(n, count, n_classes)`` an image: ``(n, count, ...)``."""
+        return np.stack([self.vjp(X, each) for each in np.moveaxis(cotangents, 1, 0)], axis=1)
+
     def label_index(self, y):
         """Column of each label in the logits."""
         return np.searchsorted(self.classes_, y)
@@ -63,6 +67,12 @@ class DefendedModel(FaceModelMixin):
         """As the model's own, by the images before the defences."""
         Z, pull_back = self._forward(X)
         return pull_back(self.model.vjp(Z, cotangents))
+
+    def vjps(self, X, cotangents):
+        """As the model's own, by the images before the defences."""
+        Z, pull_back = self._forward(X)
+        gradients = self.model.vjps(Z, cotangents)
+        return np.stack([pull_back(each) for each in np.moveaxis(gradients, 1, 0)], axis=1)
 
     def _forward(self, X):
         backward = []

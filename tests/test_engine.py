@@ -24,6 +24,7 @@ from smartbox import _engine as engine_module
 from smartbox._engine import engine_of
 from smartbox.attacks import FGSM
 from smartbox.defenses import GaussianBlur
+from smartbox.estimator_checks import example_images
 from tests.doubles import affine_face, small_network
 
 SHAPE = (4, 3, 1)
@@ -561,3 +562,18 @@ for _ in range(8):
     env = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert "retracing" not in done.stderr
+
+
+def test_several_gradients_on_one_forward_pass_equal_one_after_the_other():
+    network = small_network()
+    face = FaceClassifier.from_network(network, classes=[3, 1, 2, 5, 4])
+    X = example_images(face.image_shape_, n=20)
+    cotangents = np.random.default_rng(0).normal(size=(20, 3, 5)).astype(np.float32)
+    before = face.pass_counts()
+    gradients = face.vjps(X, cotangents)
+    counts = face.pass_counts()
+    assert (counts["forward"] - before["forward"], counts["backward"] - before["backward"]) == (20, 60)
+    for i in range(3):
+        np.testing.assert_allclose(gradients[:, i], face.vjp(X, cotangents[:, i]), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"expected cotangents of shape \(20, count, 5\)"):
+        face.vjps(X, cotangents[:, 0])

@@ -5,9 +5,11 @@ from numbers import Integral, Real
 import numpy as np
 
 from smartbox import _norms
-from smartbox._compat import Interval
+from smartbox._compat import Interval, StrOptions
 from smartbox.attacks._budget import rooms
 from smartbox.attacks._search import MinimumNormAttack, cosine, unit, uphill
+
+_SEARCHING = 1.3  # growth of an "auto" radius until the first success: the boundary may curve away
 
 
 class DDN(MinimumNormAttack):
@@ -19,8 +21,11 @@ class DDN(MinimumNormAttack):
         The model under attack. Never copied.
     max_iter : int, default=100
         Steps.
-    init_eps : float, default=1.0
-        Radius of the first sphere, in l2; an image unit is the [0, 1] intensity range.
+    init_eps : float or "auto", default=1.0
+        Radius of the first sphere, in l2; an image unit is the [0, 1] intensity range. "auto", an extension, takes for
+        each image its distance from the boundary of the linearised classifier, for one more gradient, and grows it by
+        30 % a step until a first success: the published radius is several times the distance to be found on a face, and
+        takes many steps to shrink.
     gamma : float, default=0.05
         Share by which the radius changes with each step.
     targeted : bool, default=False
@@ -69,7 +74,7 @@ class DDN(MinimumNormAttack):
     _parameter_constraints = {
         **MinimumNormAttack._parameter_constraints,
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "init_eps": [Interval(Real, 0, None, closed="neither")],
+        "init_eps": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "gamma": [Interval(Real, 0, 1, closed="neither")],
     }
 
@@ -97,8 +102,9 @@ class DDN(MinimumNormAttack):
     def _search(self, model, rows, rng, found, enough):
         x, y = found.clean[rows], found.y[rows]
         low, high = rooms(x)
+        growth = max(1 + self.gamma, _SEARCHING) if self.init_eps == "auto" else 1 + self.gamma
         farthest = _norms.size(np.maximum(-low, high), "l2")
-        eps, delta = np.full(len(rows), float(self.init_eps)), np.zeros_like(low)
+        eps, delta = self._first_radii(model, x, rows, found), np.zeros_like(low)
         for k in range(self.max_iter):
             at = x + delta.reshape(x.shape)
             _, logits, gradient, flat = uphill(model, at, y, rng, "odds", targeted=self.targeted)
@@ -106,7 +112,19 @@ class DDN(MinimumNormAttack):
             found.offer(rows, at, won)
             found.count(rows, flat)
             delta = delta + np.float32(cosine(1, 0.01, k, self.max_iter)) * unit(gradient)
-            eps = np.minimum(eps * np.where(won, 1 - self.gamma, 1 + self.gamma), farthest)
+            grown = np.where(np.isfinite(found.size[rows]), 1 + self.gamma, growth)
+            eps = np.minimum(eps * np.where(won, 1 - self.gamma, grown), farthest)
             delta = np.clip(unit(delta) * eps[:, None].astype(np.float32), low, high)
         at = x + delta.reshape(x.shape)
         found.offer(rows, at, self._won(model, model.logits(at), y))
+
+    def _first_radii(self, model, x, rows, found):
+        """``init_eps``, or how far each image is from where an affine model would give in; 1 where that says nothing."""
+        if self.init_eps != "auto":
+            return np.full(len(rows), float(self.init_eps))
+        values, _, gradient = model.value_and_gradient(x, found.y[rows], "margin")
+        found.counts["n_gradients"][rows] += 1
+        steepness = _norms.size(gradient.reshape(len(x), -1), "l2")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = np.abs(values) / steepness
+        return np.where((distance > 0) & np.isfinite(distance), distance, 1.0)

@@ -6,20 +6,23 @@ import numpy as np
 
 from smartbox._compat import Interval, StrOptions
 from smartbox._objectives import OBJECTIVES
+from smartbox.attacks._ddn import DDN
+from smartbox.attacks._fmn import FMN
 from smartbox.attacks._polish import approach
 from smartbox.base import BaseAttack
 
 _LARGEST_CONST = 1e10
+_GAIN = np.float32(0.999)  # from a head start, an image leaves when a constant has not bettered it by a thousandth
 
 
 class PenaltyAttack(BaseAttack):
     """An attack that minimises ``size(x' - x) + c * max(confidence - margin(x'), 0)`` for some constants ``c``.
 
     The margin is the attacker's: largest other logit less the label's, or with ``targeted`` the reverse. A subclass
-    writes ``_start(x)``, which gives its arrays of state for images ``x``, and ``_advance(model, state, k)``, which
-    makes step ``k`` and returns the images to judge, their margins, their size in the objective, the size that ranks
-    successes, and where the hinge had no slope. ``state`` holds one entry an image: those arrays, ``x``, ``y``, ``c``,
-    and its place in the batch, ``rows``.
+    writes ``_start(x, at)``, which gives its arrays of state for images ``x`` and the points where to begin;
+    ``_sizes(delta)``, the size in the objective and the one that ranks successes; and ``_advance(model, state, k)``,
+    which makes step ``k`` and returns the images to judge, their margins, both sizes, and where the hinge had no slope.
+    ``state`` holds one entry an image: those arrays, ``x``, ``y``, ``c``, and its place in the batch, ``rows``.
     """
 
     _parameter_constraints = {
@@ -36,14 +39,20 @@ class PenaltyAttack(BaseAttack):
         best = _Best(X)
         rows = np.flatnonzero(~self._met(self._margins(model, model.logits(X), y)))
         search = _ConstantSearch(self._first_constants(model, X, y, rows, best))
+        starts = X if self.init == "image" else self._head_start(model, X, y, rows, rng, best)
         for step in range(self.binary_search_steps):
             if not rows.size:
                 break
             if step == self.binary_search_steps - 1 >= 9:
                 search.repeat_best()
-            won, stuck = self._descend(model, X, y, search.c, rows, best)
+            rank = best.rank[rows]
+            won, stuck = self._descend(model, X, y, starts, search.c, rows, best)
             search.update(rows, won[rows])
-            rows = rows[~stuck[rows]]
+            going = ~stuck[rows]
+            if self.init != "image":
+                starts = np.where(np.isfinite(best.rank)[:, None, None, None], best.X, starts)
+                going &= ~np.isfinite(rank) | (best.rank[rows] < _GAIN * rank)
+            rows = rows[going]
 
         def judge(images, which):
             return self._met(self._margins(model, model.logits(images), y[which]))
@@ -51,10 +60,24 @@ class PenaltyAttack(BaseAttack):
         counts = {name: getattr(best, name) for name in ("n_iterations", "n_gradients", "n_zero_gradients")}
         return approach(X, best.X, judge), counts
 
-    def _descend(self, model, X, y, c, rows, best):
+    def _head_start(self, model, X, y, rows, rng, best):
+        """Points of a short attack of smallest norm, which count as found; the image itself where it finds none."""
+        starts = X.copy()
+        if rows.size:
+            steps = {"max_iter": max(10, self.max_iter // 4), "targeted": self.targeted}
+            starter = FMN(None, norm="l1", **steps) if self.init == "fmn" else DDN(None, init_eps="auto", **steps)
+            starts[rows], counts = starter._perturb(model, X[rows], y[rows], rng.take(rows))
+            for name, values in counts.items():
+                getattr(best, name)[rows] += values
+            met = rows[self._met(self._margins(model, model.logits(starts[rows]), y[rows]))]
+            best.offer(met, starts[met], self._sizes(starts[met] - X[met])[1])
+        return starts
+
+    def _descend(self, model, X, y, starts, c, rows, best):
         """One minimisation at each row's constant. Returns, for the whole batch, who won and whom no constant moves."""
         won, stuck = np.zeros((2, len(X)), dtype=bool)
-        state = {"rows": rows, "x": X[rows], "y": y[rows], "c": c[rows].astype(np.float32), **self._start(X[rows])}
+        state = {"rows": rows, "x": X[rows], "y": y[rows], "c": c[rows].astype(np.float32)}
+        state |= self._start(X[rows], starts[rows])
         state["lowest"] = state["before"] = np.full(len(rows), np.inf, dtype=np.float32)
         state["lately"] = np.zeros(len(rows), dtype=bool)
         window = max(1, self.max_iter // 10)
@@ -159,4 +182,4 @@ class _Best:
 
 def row_sums(values):
     """Sum over each image, in float32: it depends on no other image."""
-    return values.reshape(len(values), -1).sum(axis=1)
+    return values.sum(axis=(1, 2, 3))

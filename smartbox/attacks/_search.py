@@ -29,6 +29,18 @@ def uphill(model, X, y, rng, objective, *, targeted=False, n_draws=1):
     return values, logits, gradient, ~usable
 
 
+def slopes(model, X, home, others):
+    """Gradients of each other logit less that of home, ``(n, count, d)``, for columns ``others`` ``(n, count)``."""
+    columns = np.arange(len(model.classes_))
+    cotangents = (others[..., None] == columns).astype(np.float32) - (home[:, None, None] == columns)
+    vjps = getattr(model, "vjps", None)  # a model of one's own may have vjp alone
+    if vjps is None:
+        gradients = np.stack([model.vjp(X, each) for each in np.moveaxis(cotangents, 1, 0)], axis=1)
+    else:
+        gradients = vjps(X, cotangents)
+    return gradients.reshape(*others.shape, -1)
+
+
 def unit(rows):
     """Rows of l2 norm 1; zero stays zero."""
     return rows / np.maximum(_norms.size(rows, "l2"), 1e-30)[:, None].astype(rows.dtype)

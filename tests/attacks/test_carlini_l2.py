@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from smartbox import FaceClassifier
-from smartbox.attacks import CarliniL2
+from smartbox.attacks import DDN, CarliniL2
 from smartbox.estimator_checks import example_images
 from tests.doubles import affine_face, random_affine, small_network
 
@@ -229,3 +229,39 @@ def test_long_searches_and_black_and_white_pixels_stay_finite():
     attack = CarliniL2(face, binary_search_steps=30, max_iter=3, abort_early=False)
     np.testing.assert_array_equal(attack.generate(X), X)
     np.testing.assert_array_equal(attack.report_.n_iterations, 90)
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_head_start_is_bettered_in_fewer_gradients(face, targeted):
+    X = grey(example_images(face.image_shape_, n=20))
+    y = (face.predict(X) + targeted) % 5
+    setting = {"binary_search_steps": 4, "max_iter": 60, "initial_const": "auto", "targeted": targeted}
+    reports = {}
+    for init in ("image", "ddn"):
+        attack = CarliniL2(face, init=init, **setting)
+        attack.generate(X, y)
+        reports[init] = attack.report_
+    start = DDN(face, init_eps="auto", max_iter=15, targeted=targeted)
+    start.generate(X, y)
+    assert reports["ddn"].success.all() and reports["image"].success.all()
+    assert (reports["ddn"].l2 <= start.report_.l2 * (1 + 1e-3)).all(), "the start counts as found"
+    assert reports["ddn"].l2.mean() < 1.1 * reports["image"].l2.mean(), "or hardly farther, where targets are far"
+    assert reports["ddn"].n_gradients.mean() < 0.7 * reports["image"].n_gradients.mean()
+
+
+def test_head_start_on_an_affine_model_ends_at_the_exact_distance(affine):
+    face, X, y, margin, normal = affine
+    attack = CarliniL2(face, init="ddn", binary_search_steps=5, max_iter=100, initial_const="auto")
+    attack.generate(X, y)
+    np.testing.assert_allclose(attack.report_.l2, margin / np.linalg.norm(normal, axis=1), rtol=2e-3)
+
+
+def test_head_start_short_of_the_confidence_is_only_a_start(affine):
+    face, X, y, margin, _ = affine
+    confidence = float(margin.max())
+    attack = CarliniL2(
+        face, init="ddn", confidence=confidence, binary_search_steps=5, max_iter=200, initial_const="auto"
+    )
+    X_adv = attack.generate(X, y)
+    assert attack.report_.success.all()
+    assert (lead(face, X_adv, y) >= confidence * (1 - 1e-5)).all()

@@ -119,3 +119,16 @@ def test_counts_of_gradients_are_those_of_the_network(face):
     attack = DDN(face, max_iter=7)
     attack.generate(X)
     assert face.pass_counts()["backward"] - before == attack.report_.n_gradients.sum() == 7 * len(X)
+
+
+def test_auto_radius_is_the_distance_of_an_affine_model():
+    """One projection of the gradient then lies on the boundary; a step later the image is across or the sphere grows."""
+    weights, bias, X = random_affine(3, 2, SHAPE)
+    face = affine_face(weights, bias, SHAPE)
+    y = face.predict(X)
+    logits = face.logits(X).astype(np.float64)
+    exact = np.abs(logits[:, 0] - logits[:, 1]) / np.linalg.norm(weights[0] - weights[1])
+    report = DDN(face, init_eps="auto", max_iter=3).generate(X, y, return_report=True)[1]
+    assert report.success.all()
+    np.testing.assert_allclose(report.l2, exact, rtol=2e-3)
+    np.testing.assert_array_equal(report.n_gradients, 4)

@@ -31,7 +31,7 @@ def affine():
 def test_one_projection_to_the_nearest_boundary(affine, norm):
     weights, _, X, face, y = affine
     exact = distances(weights, face.logits(X).astype(np.float64), y, norm)
-    attack = DeepFool(face, norm=norm)
+    attack = DeepFool(face, norm=norm, n_refinements=0)
     attack.generate(X)
     report = attack.report_
     assert report.success.all()
@@ -130,3 +130,28 @@ def test_result_is_as_near_as_its_own_direction_allows():
     y = face.predict(X)
     X_adv = DeepFool(face).generate(X)
     np.testing.assert_array_equal(face.predict(X + np.float32(0.995) * (X_adv - X)), y)
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("norm", DUAL)
+def test_refinements_only_bring_nearer(norm, targeted):
+    face = FaceClassifier.from_network(small_network())
+    X = example_images(face.image_shape_, n=40)
+    y = (face.predict(X) + targeted) % 5
+    sizes = []
+    for count in (0, 2, 6):
+        attack = DeepFool(face, norm=norm, targeted=targeted, n_refinements=count)
+        attack.generate(X, y)
+        sizes.append(np.where(attack.report_.success, attack.report_[norm], np.inf))
+    assert np.isfinite(sizes[0]).mean() > 0.9
+    for fewer, more in zip(sizes, sizes[1:], strict=False):
+        assert (more <= fewer * 1.02).all(), "but for the overshoot, which bisection takes off in the end"
+    assert (sizes[-1] < 0.99 * sizes[0]).any()
+
+
+def test_a_target_between_curved_boundaries_is_reached_by_most():
+    face = FaceClassifier.from_network(small_network())
+    X = example_images(face.image_shape_, n=40)
+    attack = DeepFool(face, targeted=True)
+    attack.generate(X, (face.predict(X) + 2) % 5)
+    assert attack.report_.success.mean() > 0.9

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import brentq
 
 from smartbox import FaceClassifier
-from smartbox.attacks import EAD
+from smartbox.attacks import DDN, EAD, FMN
 from smartbox.attacks._ead import shrink
 from smartbox.estimator_checks import example_images
 from tests.doubles import affine_face, random_affine, small_network
@@ -88,7 +88,7 @@ def test_fixed_point_of_steps_of_one_length(affine, shrinkage, factor):
     beta = 1e-3
     c = 0.5 * (2 * margin / np.square(normal).sum(axis=1)) + factor * beta / np.abs(normal).max(axis=1)
     attack = EAD(face, beta=beta, shrinkage=shrinkage)
-    state = {"x": X, "y": y, "c": c.astype(np.float32), **attack._start(X)}
+    state = {"x": X, "y": y, "c": c.astype(np.float32), **attack._start(X, X)}
     for _ in range(800):
         images, margins, *_ = attack._advance(face, state, 0)
     assert (margins < 0).all(), "the hinge is linear all the way"
@@ -193,3 +193,19 @@ def test_counts_of_gradients_are_those_of_the_network(face):
     attack = EAD(face, **QUICK)
     attack.generate(example_images())
     assert face.pass_counts()["backward"] - before == attack.report_.n_gradients.sum()
+
+
+@pytest.mark.parametrize(("rule", "init"), [("l1", "fmn"), ("en", "ddn")])
+def test_head_start_is_never_worse_than_where_it_starts(rule, init):
+    face = FaceClassifier.from_network(small_network())
+    X = example_images(face.image_shape_, n=20)
+    y = face.predict(X)
+    attack = EAD(
+        face, decision_rule=rule, init=init, beta=0.01, binary_search_steps=3, max_iter=60, initial_const="auto"
+    )
+    delta = changes(attack, X, y)
+    start = FMN(face, norm="l1", max_iter=15) if init == "fmn" else DDN(face, init_eps="auto", max_iter=15)
+    before = (start.generate(X, y) - X).reshape(len(X), -1)
+    assert attack.report_.success.all()
+    size = elastic if rule == "en" else lambda delta, beta: np.abs(delta).sum(axis=1)
+    assert (size(delta, 0.01) <= size(before, 0.01) * (1 + 1e-3)).all()
