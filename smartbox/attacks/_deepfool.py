@@ -51,10 +51,11 @@ class DeepFool(MinimumNormAttack):
     alone, since it is where the attacker wants it and might come back repaired; without ``y`` none is. (The published
     code attacks such images too: ``generate(X)`` does.) What is found is brought back towards the image by bisection as
     long as it stays adversarial, so that the overshoot costs nothing. Two refinements take a fifth more gradients and
-    bring the median distance on 64 real faces from 0.138 to 0.123; with ``n_candidates=3`` they reach it in half the
-    gradients. A step is no shorter than a fiftieth of the way so far, or it would end on a curved boundary, not across. Pixels at 0 or 1 that would have to leave the box
-    are left out of a projection, since hard shadows hold many of them. Failures return the image unchanged. Logits are
-    used, never probabilities; a final softmax makes no difference.
+    bring the median distance on 64 real faces from 0.138 to 0.123; with ``n_candidates=3`` it is reached in half the
+    gradients. A step is no shorter than a fiftieth of the way so far, or it might end on a curved boundary, not across.
+    Pixels at 0 or 1 that would have to leave the box are left out of a projection, since hard shadows hold many of
+    them. Failures return the image unchanged. Logits are used, never probabilities; a final softmax makes no
+    difference.
 
     References
     ----------

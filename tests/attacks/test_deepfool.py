@@ -1,5 +1,7 @@
 """DeepFool against exact distances to the faces of affine models."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -144,7 +146,7 @@ def test_refinements_only_bring_nearer(norm, targeted):
         attack.generate(X, y)
         sizes.append(np.where(attack.report_.success, attack.report_[norm], np.inf))
     assert np.isfinite(sizes[0]).mean() > 0.9
-    for fewer, more in zip(sizes, sizes[1:], strict=False):
+    for fewer, more in pairwise(sizes):
         assert (more <= fewer * 1.02).all(), "but for the overshoot, which bisection takes off in the end"
     assert (sizes[-1] < 0.99 * sizes[0]).any()
 
