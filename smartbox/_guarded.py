@@ -1,0 +1,91 @@
+"""A face model and a detector seen as one model: a further class wins where the detector flags."""
+
+import numpy as np
+
+from smartbox._model import FaceModelMixin
+from smartbox._objectives import OBJECTIVES
+
+
+class GuardedModel(FaceModelMixin):
+    """A face model behind a detector, for attacks that have to get past both.
+
+    The logits are the model's own and one more, ``largest logit + scale * (score - threshold)``: it is the largest
+    exactly where the detector flags the image. To leave a label then means to reach another one, rejection not being
+    one; to reach a label means to beat all others, rejection being one of them.
+
+    Parameters
+    ----------
+    model : FaceModelMixin
+        The face model.
+    detector : BaseDetector
+        Fitted, with a gradient (``value_and_gradient``).
+    scale : float
+        Logits for each unit of the detector's score. The decision is the same for any; the way there is not.
+    reject_label : object
+        What `predict` says of a flagged image; none of the model's labels.
+
+    References
+    ----------
+    .. [1] Carlini, Wagner. "Adversarial Examples Are Not Easily Detected: Bypassing Ten Detection Methods", AISec 2017,
+       section 3 (one classifier of both; there the further logit is a product, which needs positive logits).
+    """
+
+    def __init__(self, model, detector, *, scale, reject_label):
+        self.model = model
+        self.detector = detector
+        self.scale = scale
+        self.reject_label = reject_label
+        self.classes_ = np.append(model.classes_, reject_label)
+        self.image_shape_ = model.image_shape_
+
+    def label_index(self, y):
+        """Column of each label; rejection is the last."""
+        columns = np.searchsorted(self.model.classes_, y)
+        return np.where(np.asarray(y) == self.reject_label, len(self.model.classes_), columns)
+
+    def logits(self, X):
+        """Logits ``(n, n_classes + 1)``; float64, lest a score just above the threshold be rounded to a tie."""
+        logits = self.model.logits(X).astype(np.float64)
+        return self._joined(logits, self.detector.decision_function(X))
+
+    def value_and_gradient(self, X, y, objective="cross_entropy", towards=False):
+        """An objective that grows as the label loses, and its gradient by the image.
+
+        Without ``towards`` rejection sides with the label: both are to lose. With it rejection is among the others.
+        """
+        logits, scores, slope = self._forward(X)
+        joined = self._joined(logits, scores)
+        values, cotangents = self.objective(joined, y, objective, towards)
+        return values, joined, self._pull_back(X, joined, cotangents, slope)
+
+    def vjp(self, X, cotangents):
+        """Gradient of ``(cotangents * logits(X)).sum()`` by the images."""
+        logits, scores, slope = self._forward(X)
+        return self._pull_back(X, self._joined(logits, scores), cotangents, slope)
+
+    def objective(self, logits, y, objective, towards):
+        """Values ``(n,)`` and their slopes by the logits."""
+        index = self.label_index(y)
+        if towards:
+            return OBJECTIVES[objective](np, logits, index[:, None] == np.arange(logits.shape[1]))
+        rows, own = np.arange(len(logits)), logits[:, :-1].copy()
+        rejected = logits[:, -1] > own[rows, index]
+        own[rows, index] = np.maximum(own[rows, index], logits[:, -1])
+        values, slopes = OBJECTIVES[objective](np, own, index[:, None] == np.arange(own.shape[1]))
+        slopes = np.column_stack([slopes, np.where(rejected, slopes[rows, index], 0)])
+        slopes[rows[rejected], index[rejected]] = 0
+        return values, slopes
+
+    def _forward(self, X):
+        scores, slope = self.detector.value_and_gradient(X)
+        return self.model.logits(X).astype(np.float64), scores, slope
+
+    def _joined(self, logits, scores):
+        surplus = self.scale * (np.asarray(scores, dtype=np.float64) - self.detector.threshold_)
+        return np.column_stack([logits, logits.max(axis=1) + surplus])
+
+    def _pull_back(self, X, joined, cotangents, slope):
+        own, of_rejection = np.array(cotangents[:, :-1], dtype=np.float64), np.asarray(cotangents[:, -1])
+        own[np.arange(len(own)), joined[:, :-1].argmax(axis=1)] += of_rejection
+        through_model = self.model.vjp(X, own.astype(np.float32))
+        return (through_model + (self.scale * of_rejection)[:, None, None, None] * slope).astype(np.float32)
