@@ -19,6 +19,7 @@ from smartbox import FaceClassifier, cli, datasets
 from smartbox.benchmark import Results
 from smartbox.benchmark._plan import make_plan
 from smartbox.benchmark._registry import KINDS, OF_THE_RUN, available
+from smartbox.cli import _terminal
 from tests.cli.conftest import TINY
 
 
@@ -170,6 +171,6 @@ def test_everything_listed_can_be_set(run):
 def test_width_of_tables(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert cli._console().width == 160
+    assert _terminal.console().width == 160
     monkeypatch.setenv("COLUMNS", "80")
-    assert cli._console().width == 80
+    assert _terminal.console().width == 80
