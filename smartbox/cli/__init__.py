@@ -7,9 +7,10 @@ import warnings
 import click
 
 import smartbox
+from smartbox.cli._attack import attack
 from smartbox.cli._bench import bench
 from smartbox.cli._list import list_
-from smartbox.cli._terminal import Interrupted
+from smartbox.cli._terminal import Interrupted, Terminated, terminable
 
 _MISTAKES = (ValueError, OSError, FloatingPointError, MemoryError)
 
@@ -27,7 +28,7 @@ def commands(ctx):
         click.echo(ctx.get_help())
 
 
-for command in (bench, list_):
+for command in (bench, attack, list_):
     commands.add_command(command)
 
 
@@ -39,13 +40,13 @@ def main(arguments=None):
     arguments : list of str, optional
         Instead of those on the command line.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), terminable():
         warnings.showwarning = lambda message, *_: _complain(f"warning: {message}")
         try:
             commands.main(arguments, prog_name="smartbox", standalone_mode=False)
         except (click.exceptions.Abort, KeyboardInterrupt) as error:
             _complain(f"interrupted; {error if isinstance(error, Interrupted) else 'nothing was written.'}")
-            sys.exit(130)
+            sys.exit(143 if isinstance(error.__cause__ or error, Terminated) else 130)
         except click.ClickException as error:
             where = getattr(error, "ctx", None)
             _complain(f"{error.format_message()} See '{where.command_path if where else 'smartbox'} --help'.")

@@ -30,12 +30,13 @@ class Names(click.ParamType):
         return () if names == ("none",) else names
 
 
-def parse_settings(settings):
+def parse_settings(settings, example="attack.fgsm.eps=8/255"):
+    """Values by key, read as Python where they can be."""
     parsed = {}
     for text in settings:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not (key and equals and value):
-            raise ValueError(f"expected --set KEY=VALUE, e.g. --set attack.fgsm.eps=8/255, got {text!r}.")
+            raise ValueError(f"expected --set KEY=VALUE, e.g. --set {example}, got {text!r}.")
         if key in parsed:
             raise ValueError(f"expected each --set KEY once, got {key!r} twice: leave one out.")
         parsed[key] = _parse_value(value)
