@@ -1,6 +1,7 @@
 """Records of a run: rows as CSV, values as JSON, and the circumstances that they hang on."""
 
 import csv
+import hashlib
 import io
 import os
 import platform
@@ -35,6 +36,15 @@ def write_text(path, text):
     with atomic_file(path) as file:
         file.write(text.encode(errors="backslashreplace"))  # names of files may hold bytes that are no text
     return path
+
+
+def file_sha256(path):
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def as_csv(rows):

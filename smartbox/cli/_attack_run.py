@@ -11,13 +11,12 @@ import numpy as np
 from sklearn.utils import Bunch, get_tags
 
 from smartbox._progress import progress_bar, say
-from smartbox._records import circumstances, jsonable
+from smartbox._records import circumstances, file_sha256, jsonable
 from smartbox._serialization import undisturbed
 from smartbox.cli._batches import PARTIAL, Batches
 from smartbox.cli._summary import print_summary
 from smartbox.cli._terminal import Interrupted
 from smartbox.datasets import save_adversarial_set
-from smartbox.datasets._adversarial_set import file_sha256
 from smartbox.protocol import FaceProtocol
 
 _RESULT_DEPENDS_ON = ("attack", "parameters", "seed", "part", "model", "data")
@@ -70,7 +69,6 @@ class AttackRun:
     def __init__(self, name, attack, faces, rows, train, about, out, *, verbose=0):
         self.name = name
         self.attack = attack
-        self.rows = rows
         self.about = about
         self.out = out
         self.verbose = verbose
@@ -157,5 +155,6 @@ class AttackRun:
     def _what_is_left(self):
         n_done, n = self.batches.done.sum(), len(self.batches.done)
         if not n_done:
+            self.batches.discard()  # what a full disk has let through of the first one
             return f"0 of {n} faces finished, nothing was written."
         return f"{n_done} of {n} faces finished and kept in {self.batches.folder}; the same command goes on from there."

@@ -75,9 +75,10 @@ class Batches:
     def discard(self):
         """Forget everything, on disk too."""
         if self.folder.exists():
-            for path in sorted(
+            recipe_last = sorted(
                 self.folder.iterdir(), key=lambda path: path.name == _RECIPE
-            ):  # by which it is known: last
+            )  # it marks the folder as ours
+            for path in recipe_last:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
             self.folder.rmdir()
         self.parts, self.done[:] = [], False

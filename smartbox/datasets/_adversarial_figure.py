@@ -66,7 +66,7 @@ def _draw(adversarial, i, axes):
     _show(axes[1], np.clip(0.5 + _TIMES * noise, 0, 1), cmap="RdBu_r", reach=0.3)  # strongest from 8/255 on
     axes[1].set_xlabel(f"l2 {adversarial.l2[i]:.2g}   linf {adversarial.linf[i]:.2g}", fontsize=7, color=_QUIET)
     _show(axes[2], adversarial.X_adv[i])
-    color = _FOOLED if adversarial.success[i] else _STANDING
+    color = _QUIET if adversarial.initially_wrong[i] else _FOOLED if adversarial.success[i] else _STANDING
     seen = _shown(adversarial.prediction_after[i])
     axes[2].set_xlabel(f"seen as {seen}", fontsize=8, color=color, parse_math=False)
 

@@ -30,7 +30,7 @@ def _safe(text):
     """Letters, marks and digits of any script, and a few signs; the rest becomes an underscore."""
     text = unicodedata.normalize("NFC", text)
     text = "".join(c if c in _HARMLESS or unicodedata.category(c)[0] in "LMN" else "_" for c in text)
-    return text.encode()[:_LONGEST].decode(errors="ignore").lstrip(".") or "_"
+    return text.encode()[:_LONGEST].decode(errors="ignore").lstrip(".-") or "_"
 
 
 def write_pngs(folder, names, X):

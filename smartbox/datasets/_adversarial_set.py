@@ -1,6 +1,5 @@
 """Adversarial sets: attacked faces and what was measured on them, as a folder of files."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from smartbox._checks import check_images, check_labels
-from smartbox._records import as_csv, circumstances, jsonable
+from smartbox._records import as_csv, circumstances, file_sha256, jsonable
 from smartbox._serialization import undisturbed
 from smartbox.datasets._adversarial_files import csv_rows, png_names, write_pngs
 
@@ -182,15 +181,6 @@ def check_replaceable(folder):
             f"{folder} holds {', '.join(there)}, but no adversarial set to replace: choose another folder, or move what "
             "is there."
         )
-
-
-def file_sha256(path):
-    """SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _is_set(folder):
