@@ -57,7 +57,9 @@ def _lines(description, total):
     def report():
         nonlocal said
         said = time.monotonic()
-        parts = f"{description}: {done} of {total}", f"{said - started:.0f} s", last
+        seconds = said - started
+        left = f"about {seconds / done * (total - done):.0f} s left" if 0 < done < total else ""
+        parts = f"{description}: {done} of {total}", f"{seconds:.0f} s", left, last
         say(", ".join(part for part in parts if part), enabled=True)
 
     def advance(steps=1, note=""):

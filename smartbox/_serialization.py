@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import tempfile
+import threading
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ _NOT_STORED = ("network", "optimizer", "random_state", "verbose")
 # memory.
 _LARGEST_EXPANSION = 50
 _ALWAYS_ALLOWED = 64 * 2**20  # bytes, for small archives of constants
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def save_face(face, path, *, dtype=None):
@@ -163,8 +166,26 @@ def atomic_file(path):
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
     except BaseException:
-        os.unlink(name)
+        with suppress(FileNotFoundError):  # renamed already when the interrupt came
+            os.unlink(name)
         raise
+
+
+@contextmanager
+def undisturbed():
+    """Within the block Ctrl-C and SIGTERM wait: for a few renames that belong together."""
+    if threading.current_thread() is not threading.main_thread():  # where signals never come
+        yield
+        return
+    waiting = []
+    usual = {number: signal.signal(number, lambda *came: waiting.append(came[0])) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number in waiting:
+            signal.raise_signal(number)
 
 
 def _umask():

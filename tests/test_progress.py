@@ -1,6 +1,7 @@
 """Progress: a bar on a terminal, plain lines elsewhere, nothing unless asked for."""
 
 import io
+import re
 import sys
 
 import pytest
@@ -34,6 +35,17 @@ def test_long_steps_are_heard_of_meanwhile(capsys, monkeypatch):
     assert [line.split(",")[0] for line in capsys.readouterr().err.splitlines()] == [
         "Training: 1 of 3", "Training: 2 of 3", "Training: 3 of 3",
     ]  # fmt: skip
+
+
+def test_lines_say_how_long_it_will_take(capsys, monkeypatch):
+    clock = iter([0, 10, 15, 20])  # seconds at the start, at each step and at the end
+    monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", 0)
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(clock, 20))
+    with progress_bar("Training", 4, enabled=1) as advance:
+        advance(1)
+        advance(3)
+    first, last = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"Training: 1 of 4, 15 s, about 45 s left", first) and last == "Training: 4 of 4, 20 s"
 
 
 def test_unfinished_step_claims_nothing(capsys):

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import signal
+import threading
 import zipfile
 
 import keras
@@ -445,3 +447,39 @@ def test_other_objects_are_no_networks():
     for thing in (None, 3, FaceClassifier()):
         with pytest.raises(ValueError, match=r"expected a keras.Model or the path of a .keras file, got"):
             FaceClassifier.from_network(thing)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_signals_wait_for_what_belongs_together():
+    steps, usual = [], signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), serialization.undisturbed():
+        steps.append("begun")
+        signal.raise_signal(signal.SIGINT)
+        steps.append("ended")
+    assert steps == ["begun", "ended"] and signal.getsignal(signal.SIGINT) is usual
+
+
+def test_other_threads_get_no_signals_anyway():
+    steps = []
+
+    def work():
+        with serialization.undisturbed():
+            steps.append("done")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert steps == ["done"]
+
+
+def test_an_interrupt_after_the_renaming_is_an_interrupt(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def interrupted(*arguments):
+        replace(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), serialization.atomic_file(tmp_path / "a") as file:
+        file.write(b"whole")
+    assert (tmp_path / "a").read_bytes() == b"whole"

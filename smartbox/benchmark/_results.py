@@ -1,23 +1,17 @@
 """What a run found: rows, provenance, files, and tables to print."""
 
-import csv
-import io
 import json
-import os
-import platform
 import sys
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import joblib
 import numpy as np
 from sklearn.utils import Bunch
 
-from smartbox._serialization import atomic_file
+from smartbox._records import as_csv, circumstances, jsonable, write_text
 
-PACKAGES = ("smartbox", "keras", "tensorflow", "scikit-learn", "numpy", "scipy")
 MITIGATION_COLUMNS = ("before_attack", "after_attack", "clean_mitigated", "transferred", "adaptive", "worst")
 DETECTION = ("precision", "recall", "accuracy", "roc_auc", "fpr", "tpr_at_fpr_1", "tpr_at_fpr_5")
 PERTURBATION = ("success", "success_8bit", "median_l1", "median_l2", "median_linf")
@@ -87,29 +81,15 @@ class Results:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         whole = {"provenance": self.provenance, "tables": self.tables}
-        paths = [_write(folder / "results.json", json.dumps(_jsonable(whole), indent=1, allow_nan=False))]
+        paths = [write_text(folder / "results.json", json.dumps(jsonable(whole), indent=1, allow_nan=False))]
         for table, rows in self.tables.items():
             if rows:
-                paths.append(_write(folder / f"{table}.csv", _csv(rows)))
+                paths.append(write_text(folder / f"{table}.csv", as_csv(rows)))
             else:
                 (folder / f"{table}.csv").unlink(missing_ok=True)  # or an earlier run's would pass for this one's
         if self.examples is not None:
             paths.append(save_example_figure(self.examples, folder / "faces.png"))
         return paths
-
-
-def _write(path, text):
-    with atomic_file(path) as file:
-        file.write(text.encode())
-    return path
-
-
-def _csv(rows):
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def provenance(X, y, plan, description):
@@ -131,10 +111,8 @@ def provenance(X, y, plan, description):
         },
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "seeds": [],
-        "parameters": _jsonable(estimators),
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "as TensorFlow decides"),
+        "parameters": jsonable(estimators),
+        **circumstances(),
         "threat_models": {
             "transferred": "made against the bare network, then mitigated",
             "adaptive": "made against mitigation and network together",
@@ -143,27 +121,5 @@ def provenance(X, y, plan, description):
     }
 
 
-def _version(package):
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from a checkout, or a distribution of another name such as tensorflow-cpu
-        return getattr(sys.modules.get(package), "__version__", "unknown")
-
-
 def _spread(values):
     return float(np.mean(values)), float(np.min(values)), float(np.max(values))
-
-
-def _jsonable(value):
-    """NaN is no JSON: null; functions and classes by their name, other objects as their repr."""
-    if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    if isinstance(value, np.generic):
-        return _jsonable(value.item())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    if hasattr(value, "__qualname__"):  # the repr of a function would be another in each run
-        return f"{value.__module__}.{value.__qualname__}"
-    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)

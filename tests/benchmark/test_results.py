@@ -11,10 +11,11 @@ from PIL import Image
 from rich.console import Console
 from sklearn.utils import Bunch
 
+from smartbox._records import PACKAGES
 from smartbox.benchmark import Benchmark, Results
 from smartbox.benchmark._figures import example_figure, save_example_figure
 from smartbox.benchmark._plan import make_plan
-from smartbox.benchmark._results import METRICS, PACKAGES, provenance
+from smartbox.benchmark._results import METRICS, provenance
 from smartbox.benchmark._tables import _parts, percent, plain, remarks, tables
 
 

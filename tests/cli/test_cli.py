@@ -5,6 +5,7 @@ import inspect
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,9 @@ from smartbox import FaceClassifier, cli, datasets
 from smartbox.benchmark import Results
 from smartbox.benchmark._plan import make_plan
 from smartbox.benchmark._registry import KINDS, OF_THE_RUN, available
+from smartbox.cli import _terminal
+from smartbox.cli._docstrings import citation, references
+from smartbox.cli._docstrings import parameters as parameters_of
 from tests.cli.conftest import TINY
 
 
@@ -105,7 +109,7 @@ def test_control_c_ends_with_130_and_no_traceback(folder, tmp_path):
     assert os.listdir(tmp_path) == ["err"]
 
 
-@pytest.mark.parametrize("arguments", ["--help", "-h", "", "bench --help", "bench -h", "list --help"])
+@pytest.mark.parametrize("arguments", ["--help", "-h", "", "bench --help", "bench -h", "list --help", "attack --help"])
 def test_help(run, arguments):
     code, out, err = run(*arguments.split())
     assert code == 0 and err == "" and out.startswith("Usage: smartbox")
@@ -133,9 +137,10 @@ def test_help_of_bench_says_how_long_it_takes(run):
     assert "about two minutes on two cores" in " ".join(run("bench", "--help")[1].split())
 
 
-def test_help_of_bench_names_every_option(run):
-    _, out, _ = run("bench", "--help")
-    for parameter in cli.bench.params:
+@pytest.mark.parametrize("command", [cli.bench, cli.attack])
+def test_help_names_every_option(run, command):
+    _, out, _ = run(command.name, "--help")
+    for parameter in command.params:
         assert parameter.opts[0] in out
 
 
@@ -154,6 +159,43 @@ def test_list(run, monkeypatch, width):
     assert "random_state" not in out and "``" not in out
 
 
+def test_list_cites_a_paper_with_its_year_for_each(run):
+    _, out, _ = run("list")
+    for kind in KINDS:
+        for name, cls in available(kind).items():
+            cited = citation(cls)
+            assert re.search(r'[A-Z].*"[A-Z].*", .*\b(19|20)\d\d$', cited), name
+            assert " ".join(cited.split()) in " ".join(out.split())
+    assert 'Frossard. "DeepFool: A Simple and Accurate Method to Fool Deep Neural Networks", CVPR 2016\n' in out
+
+
+@pytest.mark.parametrize("width", [60, 160])
+@pytest.mark.parametrize("name", [*(name for kind in KINDS for name in available(kind)), "network"])
+def test_list_of_one_name_describes_all_its_parameters(run, monkeypatch, name, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, err = run("list", name)
+    assert code == 0 and err == "" and out.startswith(f"{name}: ") and "`" not in out and "]_" not in out
+    assert max(map(len, out.splitlines())) <= width
+    cls = next((available(kind)[name] for kind in KINDS if name in available(kind)), FaceClassifier)
+    plain = " ".join(out.split())
+    for parameter in set(inspect.signature(cls).parameters) - set(OF_THE_RUN):
+        assert f"\n  {parameter}: " in out
+    for parameter, _, words in parameters_of(cls):
+        assert (words in plain) == (parameter not in OF_THE_RUN)
+    for reference in references(cls):
+        assert " ".join(reference.split()) in plain
+
+
+@pytest.mark.parametrize("name", ["DeepFool", "deep-fool", "PCADetector", "NETWORK"])
+def test_list_takes_names_as_they_are_written_in_python(run, name):
+    assert run("list", name)[0] == 0
+
+
+def test_list_of_an_unknown_name(run):
+    code, out, err = run("list", "DEFOOL")
+    assert (code, out) == (2, "") and "nothing called 'DEFOOL' (did you mean 'deep_fool'?). Known: " in err
+
+
 def test_everything_listed_can_be_set(run):
     """Each parameter that the list shows is accepted by --set with its default."""
     chosen = {plural: list(available(kind)) for kind, plural in KINDS.items()}
@@ -170,6 +212,6 @@ def test_everything_listed_can_be_set(run):
 def test_width_of_tables(monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert cli._console().width == 160
+    assert _terminal.console().width == 160
     monkeypatch.setenv("COLUMNS", "80")
-    assert cli._console().width == 80
+    assert _terminal.console().width == 80

@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
-from smartbox import FaceClassifier, cli, datasets
+from smartbox import FaceClassifier, datasets
 from smartbox.benchmark import Results
+from smartbox.cli import _options
 from tests.cli.conftest import TINY
 
 
@@ -171,5 +172,5 @@ def test_warnings_are_one_line(run, folder, tmp_path):
      ("'l2'", "l2"), ("(1, 2)", (1, 2))],
 )  # fmt: skip
 def test_values(text, value):
-    parsed = cli._parse_settings([f" a.b = {text} "])
+    parsed = _options.parse_settings([f" a.b = {text} "])
     assert parsed == {"a.b": value} and type(parsed["a.b"]) is type(value)

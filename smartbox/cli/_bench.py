@@ -1,0 +1,135 @@
+"""``smartbox bench``."""
+
+from pathlib import Path
+
+import click
+
+from smartbox.cli._faces import data_option, load_faces, on_error_option
+from smartbox.cli._options import Names, Shape, parse_settings
+from smartbox.cli._terminal import Interrupted, check_writable, console, import_tensorflow_quietly
+
+_DEFAULT_METRICS = (
+    "verification", "identification", "precision", "recall", "accuracy", "roc_auc", "success", "median_l2",
+    "median_linf",
+)  # fmt: skip
+
+
+@click.command(short_help="Train, attack, mitigate, detect; print the tables.")
+@data_option
+@click.option(
+    "--image-shape",
+    type=Shape(),
+    default="96x84",
+    show_default=True,
+    metavar="HEIGHTxWIDTH",
+    help="All faces are resized to it, in pixels.",
+)
+@click.option(
+    "--color",
+    type=click.Choice(["grey", "rgb"]),
+    help="Channels of the faces of a folder or zip of your own.  [default: grey]",
+)
+@on_error_option
+@click.option(
+    "--attacks",
+    type=Names(),
+    default="fgsm,pgd",
+    show_default=True,
+    metavar="NAME,...",
+    help="'smartbox list' shows all names.",
+)
+@click.option(
+    "--defenses", type=Names(), default="gaussian_blur", show_default=True, metavar="NAME,...", help="Or 'none'."
+)
+@click.option("--detectors", type=Names(), default="pca", show_default=True, metavar="NAME,...", help="Or 'none'.")
+@click.option(
+    "--metrics",
+    type=Names(),
+    default=_DEFAULT_METRICS,
+    metavar="NAME,...",
+    help=f"What to print; the files hold everything.  [default: {', '.join(_DEFAULT_METRICS)}]",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A parameter, e.g. attack.fgsm.eps=8/255, defense.gaussian_blur.sigma=0.8, detector.pca.C=0.1, "
+    "network.epochs=60 (here 30 unless set). Repeat for more.",
+)
+@click.option(
+    "--seed",
+    "seeds",
+    type=int,
+    multiple=True,
+    default=(0,),
+    metavar="N",
+    help="Repeat for several: the tables then show the mean, and below it the range.  [default: 0]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="smartbox-results",
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the tables (CSV, JSON) and the picture; files of an earlier run are replaced.",
+)
+@click.option("--quiet", is_flag=True, help="No progress, only the tables.")
+def bench(data, image_shape, color, on_error, attacks, defenses, detectors, metrics, settings, seeds, out, quiet):
+    """Train a face classifier, attack it, mitigate and detect the attacks; print the tables of the SmartBox paper.
+
+    Without options: the built-in faces, about two minutes on two cores. Tables go to standard output, progress to
+    standard error.
+    """
+    from smartbox.benchmark import Benchmark
+    from smartbox.benchmark._plan import check_image_size, check_metrics, make_plan
+    from smartbox.protocol import check_identities
+
+    check_metrics(metrics, detectors)
+    # Thirty passes do what sixty do to three digits; the class keeps sixty for faces that are harder than these.
+    choices = {
+        "attacks": attacks,
+        "defenses": defenses,
+        "detectors": detectors,
+        "parameters": {"network.epochs": 30, **parse_settings(settings)},
+        "seeds": seeds,
+    }
+    plan = make_plan(**choices)  # names and parameters are checked before anything is read
+    check_image_size(plan, image_shape)
+    check_writable(out)
+    faces = load_faces(data, image_shape, color=color, on_error=on_error)
+    check_identities(faces.target_names[faces.target], data)  # here by the names of the folders
+    import_tensorflow_quietly()
+    _run(Benchmark(faces, **choices, verbose=0 if quiet else 1), len(plan.seeds), metrics, out, quiet)
+
+
+def _run(benchmark, n_seeds, metrics, out, quiet):
+    """Save after each seed, and print what there is however it ends."""
+    from smartbox.benchmark._tables import tables
+
+    results, n_saved = None, 0
+    try:
+        for results in benchmark.passes():
+            paths = results.save(out)
+            n_saved += 1
+    except KeyboardInterrupt as interrupt:
+        click.echo(err=True)  # the line of a progress bar may be open
+        raise Interrupted(_what_is_left(results, n_saved, n_seeds, out)) from interrupt
+    finally:
+        if results is not None:
+            terminal = console()
+            for table in tables(results, metrics, terminal.width, n_seeds):
+                terminal.print(table)
+                terminal.print()
+    if not quiet:
+        seconds, names = results.provenance["seconds"], ", ".join(path.name for path in paths)
+        click.echo(f"{seconds:.0f} s. Written to {out}: {names}", err=True)
+
+
+def _what_is_left(results, n_saved, n_seeds, out):
+    n_done = 0 if results is None else len(results.provenance["seeds"])
+    if n_saved < n_done:
+        return f"{n_done} of {n_seeds} seeds complete, but not all files of the last one are written to {out}."
+    if not n_saved:
+        return f"0 of {n_seeds} seeds complete, nothing was written."
+    return f"{n_saved} of {n_seeds} seeds complete and written to {out}."
