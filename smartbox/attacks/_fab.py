@@ -7,9 +7,12 @@ import numpy as np
 from smartbox import _norms
 from smartbox._compat import Interval, StrOptions
 from smartbox.attacks._budget import rooms
+from smartbox.attacks._polish import polish
 from smartbox.attacks._search import MinimumNormAttack, rivals
 
 _DUAL = {"l1": "linf", "l2": "l2", "linf": "l1"}
+# A restart is no farther from the image than half of this.
+_FAR = {"l1": 5.0, "l2": 1.0, "linf": 0.3}
 
 
 class FAB(MinimumNormAttack):
@@ -28,6 +31,9 @@ class FAB(MinimumNormAttack):
     n_targets : int or None, default=None
         With a number, the label in ``y`` is left by going to each of so many others in turn, those of largest logit
         first (FAB-T): one gradient an iteration instead of ``n_candidates - 1``.
+    n_restarts : int, default=1
+        Independent starts, of each target: the first at the image, each further one at random around it. More of them
+        never make a result larger.
     alpha_max : float, default=0.1
         Largest weight of the projection of the image itself.
     overshoot : float, default=0.05
@@ -39,7 +45,7 @@ class FAB(MinimumNormAttack):
     batch_size : int, default=128
         Images at a time; the result does not depend on it.
     random_state : int, RandomState or None, default=None
-        Not used: nothing is drawn. Here so that all attacks can be seeded alike.
+        Draws the starts from the second on, a stream an image: an image's start depends on neither batch nor order.
     verbose : int, default=0
         Above 0 shows a progress bar.
 
@@ -57,7 +63,9 @@ class FAB(MinimumNormAttack):
     Projections are the exact ones onto hyperplane and pixel box together; where those do not meet, every pixel goes to
     its wall. Logits scaled or shifted change nothing. What is found is brought back towards the image by bisection.
     Images that are wrong from the start, and those for which nothing is found, are returned unchanged; one whose logits
-    have no slope leaves. Of the paper's restarts only the first, which begins at the image, is made.
+    have no slope leaves. Restarts are uniform in the ball around the image with half the size of the smallest
+    perturbation so far, or half of 0.3 (linf), 1 (l2) or 5 (l1) where that is less, as in the authors' code; the paper
+    names no number.
 
     References
     ----------
@@ -82,6 +90,7 @@ class FAB(MinimumNormAttack):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_candidates": [Interval(Integral, 2, None, closed="left")],
         "n_targets": [Interval(Integral, 1, None, closed="left"), None],
+        "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "alpha_max": [Interval(Real, 0, 1, closed="both")],
         "overshoot": [Interval(Real, 0, None, closed="left")],
         "backward": [Interval(Real, 0, 1, closed="both")],
@@ -95,6 +104,7 @@ class FAB(MinimumNormAttack):
         max_iter=100,
         n_candidates=10,
         n_targets=None,
+        n_restarts=1,
         alpha_max=0.1,
         overshoot=0.05,
         backward=0.9,
@@ -108,6 +118,7 @@ class FAB(MinimumNormAttack):
         self.max_iter = max_iter
         self.n_candidates = n_candidates
         self.n_targets = n_targets
+        self.n_restarts = n_restarts
         self.alpha_max = alpha_max
         self.overshoot = overshoot
         self.backward = backward
@@ -125,14 +136,31 @@ class FAB(MinimumNormAttack):
             runs = [rivals(logits, label[rows], self.n_candidates - 1)]
         else:
             runs = [target[:, None] for target in rivals(logits, label[rows], self.n_targets).T]
-        for run in runs:
-            left = np.flatnonzero(found.size[rows] > enough)
-            if left.size:
-                self._walk(model, rows[left], label[rows[left]], run[left], logits[left], found, enough)
+        for restart in range(self.n_restarts):
+            if restart > 0:
+                self._draw_near(model, rows, found)
+            for number, run in enumerate(runs):
+                left = np.flatnonzero(found.size[rows] > enough)
+                if left.size:
+                    which, at, first = rows[left], found.clean[rows[left]], logits[left]
+                    if restart > 0:
+                        at = self._start(rng.spawn(restart * len(runs) + number).take(left), which, found, enough)
+                        first = model.logits(at)
+                    self._walk(model, which, label[which], run[left], at, first, found, enough)
 
-    def _walk(self, model, rows, label, towards, logits, found, enough):
-        """All iterations of some images towards the boundaries to the classes in ``towards``."""
-        at = found.clean[rows]
+    def _draw_near(self, model, rows, found):
+        """Bring what is found back towards the image: no restart shall end farther away than without it."""
+        near = polish(model, found.clean, found.X, lambda predicted, which: self._reached(predicted, found.y[which]))
+        found.offer(rows, near[rows], np.isfinite(found.size[rows]))
+
+    def _start(self, rng, rows, found, enough):
+        """A random point around each image, not half as far away as what is wanted or found."""
+        radius = np.minimum(found.size[rows], enough if enough > 0 else _FAR[self.norm]) / 2
+        clean = found.clean[rows]
+        return clean + _norms.random_start(rng, *rooms(clean), radius, self.norm).reshape(clean.shape)
+
+    def _walk(self, model, rows, label, towards, at, logits, found, enough):
+        """All iterations of some images from ``at`` towards the boundaries to the classes in ``towards``."""
         for _ in range(self.max_iter):
             home = rivals(logits, towards[:, 0], 1)[:, 0] if self.targeted else label
             slope, height = self._nearest(model, at, logits, home, towards)

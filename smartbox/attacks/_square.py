@@ -8,26 +8,28 @@ from smartbox._compat import Interval, StrOptions
 from smartbox._objectives import margin
 from smartbox.attacks._budget import BudgetAttack
 from smartbox.attacks._search import Best
+from smartbox.attacks._square_bumps import bump_side, first_bumps, next_bump
 
 # Of 10000 queries, those after which the window's area is halved.
 _HALVINGS = np.array([10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000])
 
 
 class Square(BudgetAttack):
-    """Random search without gradients: squares of the largest change, kept where they lower the margin.
+    """Random search without gradients: changes within a square, kept where they lower the margin.
 
     Parameters
     ----------
     model : FaceClassifier or Pipeline
         The model under attack. Never copied; only its logits are used.
     eps : float or str, default=8/255
-        Largest change of a pixel, in units of the [0, 1] intensity range; also as text, ``"8/255"``.
-    norm : {"linf"}, default="linf"
+        Largest size of the perturbation in ``norm``, in units of the [0, 1] intensity range; also as text, ``"8/255"``.
+    norm : {"linf", "l2", "l1"}, default="linf"
         How the perturbation is measured.
     max_queries : int, default=5000
         Images shown to the model at most, for each image.
     p_init : float, default=0.8
-        Share of the image that the first square covers.
+        Share of the image that the first square covers. The paper prefers less, 0.05 (linf) and 0.1 (l2), for networks
+        that were not trained against attacks.
     targeted : bool, default=False
         Whether ``y`` is where to go, not what to leave.
     batch_size : int, default=128
@@ -44,15 +46,20 @@ class Square(BudgetAttack):
 
     Notes
     -----
-    The first query shows vertical stripes of ``+eps`` and ``-eps``, each further one a square of the best image so far
-    set to ``+eps`` or ``-eps`` in each channel. The square's area shrinks along the published schedule, stretched to
-    ``max_queries``; its side is at most the image's shorter one. An image leaves as soon as it is adversarial, one that
-    is wrong from the start at once; one that withstands is returned at its smallest margin.
+    In linf, the first query shows vertical stripes of ``+eps`` and ``-eps``, each further one a square of the best image
+    so far set to ``+eps`` or ``-eps`` in each channel. In l2 and l1, the first query shows a grid of bumps, each of two
+    hills of opposite sign, and each further one takes the perturbation out of two squares and puts it as a new bump
+    into one of them. The square's area shrinks along the published schedule, stretched to ``max_queries``; its side is
+    at most the image's shorter one, and the grid's tiles a fifth of it, so that images of any shape will do. What is
+    cut off at the pixel box goes to the next bump. An image leaves as soon as it is adversarial, one that is wrong from
+    the start at once; one that withstands is returned at its smallest margin.
 
     References
     ----------
     .. [1] Andriushchenko, Croce, Flammarion, Hein. "Square Attack: a Query-efficient Black-box Adversarial
-       Attack via Random Search", ECCV 2020, algorithms 1 and 2.
+       Attack via Random Search", ECCV 2020, algorithms 1 to 3.
+    .. [2] Croce, Hein. "Mind the Box: l1-APGD for Sparse Adversarial Attacks on Image Classifiers", ICML 2021: the
+       search in l1, whose hills are steeper.
 
     Examples
     --------
@@ -68,7 +75,6 @@ class Square(BudgetAttack):
 
     _parameter_constraints = {
         **{name: rule for name, rule in BudgetAttack._parameter_constraints.items() if name != "loss"},
-        "norm": [StrOptions({"linf"})],
         "max_queries": [Interval(Integral, 1, None, closed="left")],
         "p_init": [Interval(Real, 0, 1, closed="right")],
     }
@@ -98,18 +104,12 @@ class Square(BudgetAttack):
 
     def _perturb(self, model, X, y, rng):
         best = Best(X, y, self._reached(model.predict(X), y))
-        rows, eps = np.flatnonzero(~best.won), np.float32(self._eps())
+        rows = np.flatnonzero(~best.won)
         rng = rng.take(rows)
         for query in range(self.max_queries):
             if not rows.size:
                 break
-            if query == 0:
-                change = stripes(rng, X.shape[1:])
-                tried = np.clip(X[rows] + eps * change, 0, 1)
-            else:
-                side = window_side(query, self.max_queries, self.p_init, X.shape[1:])
-                inside, change = window(rng, X.shape[1:], side)
-                tried = np.where(inside, np.clip(X[rows] + eps * change, 0, 1), best.X[rows])
+            tried = self._tried(X[rows], best.X[rows], query, rng)
             logits = model.logits(tried)
             values, _ = margin(np, logits, model.is_label(y[rows]))
             won = self._reached(model.classes_[logits.argmax(axis=1)], y[rows])
@@ -119,6 +119,19 @@ class Square(BudgetAttack):
                 going = np.flatnonzero(~won)
                 rows, rng = rows[going], rng.take(going)
         return best.X, best.counts
+
+    def _tried(self, X, found, query, rng):
+        """What a query shows, from the best images so far."""
+        eps, shape = self._eps(), X.shape[1:]
+        side = window_side(query, self.max_queries, self.p_init, shape)
+        if self.norm == "linf":
+            inside, change = (True, stripes(rng, shape)) if query == 0 else window(rng, shape, side)
+            return np.where(inside, np.clip(X + np.float32(eps) * change, 0, 1), found)
+        if query == 0:
+            delta = first_bumps(rng, shape, eps, self.norm)
+        else:
+            delta = next_bump(rng, found - X, bump_side(side, shape), eps, self.norm)
+        return np.clip(X + delta, 0, 1, dtype=np.float32)
 
 
 def stripes(rng, shape):
