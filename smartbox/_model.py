@@ -6,6 +6,17 @@ from sklearn.pipeline import Pipeline
 from smartbox._compat import FrozenEstimator
 
 
+def is_rejection(model, predicted):
+    """Which predictions are a guarded model's refusal to name anybody."""
+    rejection = getattr(model, "reject_label", None)
+    return np.zeros(len(predicted), dtype=bool) if rejection is None else predicted == rejection
+
+
+def identify(model, X):
+    """The label of largest logit for each image, whether or not a guard would reject the image."""
+    return model.predict(X) if getattr(model, "reject_label", None) is None else model.model.predict(X)
+
+
 class FaceModelMixin:
     """The view that attacks have of a model: ``classes_``, ``image_shape_`` and three methods.
 
@@ -88,7 +99,7 @@ class DefendedModel(FaceModelMixin):
         return X, pull_all_back
 
 
-def as_face_model(pipeline_or_estimator):
+def as_face_model(pipeline_or_estimator, *, detector=None, scale=1.0):
     """See a face model, or a Pipeline of defences that ends in one, as the one model that an attack meets.
 
     Parameters
@@ -97,6 +108,12 @@ def as_face_model(pipeline_or_estimator):
         A `FaceClassifier`, a FrozenEstimator around one, a fitted grid search over one, a Pipeline whose last
         step is one, or anything with ``classes_``, ``image_shape_``, ``logits``, ``predict``,
         ``value_and_gradient`` and ``vjp``.
+    detector : BaseDetector, optional
+        A fitted detector that stands before the model. An attack then has to get past both: the model has one more
+        label, -1 or for text labels ``"rejected"``, which it predicts for flagged images and which is no success.
+    scale : float, default=1.0
+        Logits for each unit of the detector's score, where there is a detector: what an attack weighs them by. The
+        decision is the same for any.
 
     Returns
     -------
@@ -118,6 +135,8 @@ def as_face_model(pipeline_or_estimator):
     >>> len(model.classes_)
     38
     """
+    if detector is not None:
+        return _guarded(as_face_model(pipeline_or_estimator), detector, scale)
     found = _thawed(pipeline_or_estimator)
     if isinstance(found, Pipeline):
         return _pipeline_model(found)
@@ -142,6 +161,24 @@ def as_face_model(pipeline_or_estimator):
             "network."
         )
     return found
+
+
+def _guarded(model, detector, scale):
+    from smartbox._guarded import GuardedModel
+
+    if not (hasattr(detector, "value_and_gradient") and hasattr(detector, "threshold_")):
+        raise ValueError(
+            f"expected a fitted detector with value_and_gradient, got {type(detector).__name__}: fit it on clean and "
+            "attacked images first, e.g. detector.fit(X, y) with X, y, groups = make_detection_set(X, X_adv)."
+        )
+    if not (np.isscalar(scale) and np.isfinite(scale) and scale > 0):
+        raise ValueError(f"expected scale as a positive number, got {scale!r}.")
+    rejection = -1 if model.classes_.dtype.kind in "iuf" else "rejected"
+    if rejection in model.classes_:
+        raise ValueError(
+            f"the model knows the label {rejection!r}, which here stands for rejection: rename that identity."
+        )
+    return GuardedModel(model, detector, scale=scale, reject_label=rejection)
 
 
 def _thawed(step):

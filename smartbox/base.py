@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from smartbox import _norms
 from smartbox._checks import check_images, check_labels
 from smartbox._compat import Interval
+from smartbox._model import identify, is_rejection
 from smartbox._progress import progress_bar
 from smartbox._streams import ImageStreams
 
@@ -280,8 +281,8 @@ class BaseAttack(StatelessTransformer):
         try:
             with progress_bar(type(self).__name__, len(X), enabled=self.verbose) as advance:
                 for batch in gen_batches(len(X), self.batch_size):
-                    before = model.predict(X[batch]) if keep_report or y is None else None
-                    labels = before if y is None else y[batch]
+                    before = model.predict(X[batch]) if keep_report else None
+                    labels = identify(model, X[batch]) if y is None else y[batch]
                     made = self._perturb(model, X[batch].copy(), labels, streams.take(batch))
                     images, counts = made if isinstance(made, tuple) else (made, {})
                     images = _checked_output(self, "_perturb", images, X[batch])
@@ -318,9 +319,9 @@ class BaseAttack(StatelessTransformer):
             )
         return None
 
-    def _reached(self, predicted, y):
-        """Whether each prediction is what the attacker wants."""
-        return predicted == y if self.targeted else predicted != y
+    def _reached(self, model, predicted, y):
+        """Whether each prediction is what the attacker wants; that of a guarded model to be rejected never is."""
+        return predicted == y if self.targeted else (predicted != y) & ~is_rejection(model, predicted)
 
     def _measure(self, model, X, X_adv, y, before):
         """Success and size of one batch, from the images that are returned."""
@@ -328,10 +329,10 @@ class BaseAttack(StatelessTransformer):
         rounded = model.predict(np.rint(X_adv * 255) / np.float32(255))
         delta = (X_adv - X).reshape(len(X), -1)
         return {
-            "success": self._reached(after, y),
-            "success_8bit": self._reached(rounded, y),
+            "success": self._reached(model, after, y),
+            "success_8bit": self._reached(model, rounded, y),
             **{norm: _norms.size(delta, norm) for norm in _norms.NORMS},
-            "initially_wrong": self._reached(before, y),
+            "initially_wrong": self._reached(model, before, y),
             "prediction_before": before,
             "prediction_after": after,
         }

@@ -135,10 +135,10 @@ class APGD(BudgetAttack):
             raise ValueError(f'the {kind}loss="dlr" needs at least {n_classes} classes, the model has '
                              f'{len(model.classes_)}: use loss="ce".')  # fmt: skip
         logits = model.logits(X)
-        best = Best(X, y, self._reached(model.classes_[logits.argmax(axis=1)], y))
+        best = Best(X, y, self._reached(model, model.classes_[logits.argmax(axis=1)], y))
         aims = [y]
         if self.n_targets is not None and not self.targeted:
-            aims = model.classes_[rivals(logits, model.label_index(y), self.n_targets)].T
+            aims = model.classes_[rivals(model, logits, model.label_index(y), self.n_targets)].T
         for run, aim in enumerate(np.repeat(aims, self.n_restarts, axis=0)):
             rows = np.flatnonzero(~best.won)
             if rows.size:

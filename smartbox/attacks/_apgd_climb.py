@@ -5,7 +5,7 @@ from sklearn.utils import Bunch
 
 from smartbox import _norms
 from smartbox.attacks._budget import rooms
-from smartbox.attacks._search import uphill, unit
+from smartbox.attacks._search import unit, uphill
 
 _MOMENTUM, _RISING = np.float32(0.75), 0.75
 
@@ -51,7 +51,7 @@ class Climb:
             self.model, at, s.aim, rng, self.objective, targeted=self.towards, n_draws=attack.eot_iter
         )
         allowed = self.allowed()
-        won = allowed & attack._reached(self.model.classes_[logits.argmax(axis=1)], s.y)
+        won = allowed & attack._reached(self.model, self.model.classes_[logits.argmax(axis=1)], s.y)
         best.counts["n_gradients"][s.rows] += attack.eot_iter
         best.counts["n_zero_gradients"][s.rows] += flat & ~won
         best.offer(s.rows, at, np.where(allowed, values, -np.inf), won)

@@ -120,7 +120,7 @@ class AutoAttack(BudgetAttack):
     def _perturb(self, model, X, y, rng):
         X_adv, component = X.copy(), np.full(len(X), "", dtype="<U8")
         counts = {name: np.zeros(len(X), dtype=int) for name in COUNTS}
-        component[self._reached(model.predict(X), y)] = "clean"
+        component[self._reached(model, model.predict(X), y)] = "clean"
         for number, (name, perturb) in enumerate(self._components(len(model.classes_)).items()):
             rows = np.flatnonzero(component == "")
             if not rows.size:
@@ -128,7 +128,7 @@ class AutoAttack(BudgetAttack):
             images, spent = perturb(model, X[rows], y[rows], rng.spawn(number).take(rows))
             for what, total in counts.items():
                 total[rows] += spent[what]
-            won = self._reached(model.predict(images), y[rows])
+            won = self._reached(model, model.predict(images), y[rows])
             X_adv[rows[won]], component[rows[won]] = images[won], name
         return X_adv, {**counts, "component": component}
 

@@ -7,7 +7,7 @@ import numpy as np
 from smartbox import _norms
 from smartbox._compat import Interval, StrOptions
 from smartbox.attacks._budget import rooms
-from smartbox.attacks._search import MinimumNormAttack, cosine, unit, uphill
+from smartbox.attacks._search import MinimumNormAttack, cosine, unit, uphill, value_and_gradient
 
 _SEARCHING = 1.3  # growth of an "auto" radius until the first success: the boundary may curve away
 
@@ -122,7 +122,7 @@ class DDN(MinimumNormAttack):
         """``init_eps``, or how far each image is from where an affine model would give in; 1 where that says nothing."""
         if self.init_eps != "auto":
             return np.full(len(rows), float(self.init_eps))
-        values, _, gradient = model.value_and_gradient(x, found.y[rows], "margin")
+        values, _, gradient = value_and_gradient(model, x, found.y[rows], "margin", self.targeted)
         found.counts["n_gradients"][rows] += 1
         steepness = _norms.size(gradient.reshape(len(x), -1), "l2")
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -6,7 +6,7 @@ import numpy as np
 
 from smartbox import _norms
 from smartbox._compat import Interval, StrOptions
-from smartbox.attacks._search import MinimumNormAttack, rivals, slopes, without_walls
+from smartbox.attacks._search import MinimumNormAttack, home_of, rivals, slopes, strongest, without_walls
 
 _DUAL = {"l2": "l2", "linf": "l1"}
 _LEAST_STEP = 0.02  # of the way so far: shorter ones would end on a curved boundary, not across
@@ -113,7 +113,7 @@ class DeepFool(MinimumNormAttack):
     def _search(self, model, rows, rng, found, enough):
         x = found.clean[rows]
         label = model.label_index(found.y[rows])
-        others = None if self.targeted else rivals(model.logits(x), label, self.n_candidates - 1)
+        others = None if self.targeted else rivals(model, model.logits(x), label, self.n_candidates - 1)
         ends = self._walk(model, found, rows, x, others, self.max_iter)
         for _ in range(self.n_refinements):
             going = np.flatnonzero(np.isfinite(found.size[rows]) & (found.size[rows] > enough))
@@ -128,7 +128,7 @@ class DeepFool(MinimumNormAttack):
         ends, place = at.copy(), np.arange(len(rows))
         label, logits = model.label_index(found.y[rows]), model.logits(at)
         for _ in range(max_iter):
-            home, towards = self._sides(logits, label[place], None if others is None else others[place])
+            home, towards = self._sides(model, logits, label[place], None if others is None else others[place])
             x = found.clean[rows[place]].reshape(len(place), -1)
             total = at.reshape(x.shape) - x
             step, flat = self._step(model, at, logits, home, towards, _LEAST_STEP * _norms.size(total, self.norm))
@@ -145,11 +145,11 @@ class DeepFool(MinimumNormAttack):
             logits = model.logits(at)
         return ends
 
-    def _sides(self, logits, label, others):
+    def _sides(self, model, logits, label, others):
         """Columns of the class to leave, ``(n,)``, and of those to go to, ``(n, count)``."""
         if self.targeted:
-            return rivals(logits, label, 1)[:, 0], label[:, None]
-        return label, rivals(logits, label, 1) if others is None else others
+            return strongest(logits, label), label[:, None]
+        return home_of(model, logits, label), rivals(model, logits, label, 1) if others is None else others
 
     def _step(self, model, at, logits, home, towards, least):
         """The way to the nearest of the linearised boundaries, ``least`` or longer, and where no boundary has a slope."""
@@ -165,7 +165,7 @@ class DeepFool(MinimumNormAttack):
     def _from_image(self, model, found, rows, ends):
         """The image itself, projected onto the boundary as it is at ``ends``."""
         x, logits = found.clean[rows], model.logits(ends)
-        home, towards = self._sides(logits, model.label_index(found.y[rows]), None)
+        home, towards = self._sides(model, logits, model.label_index(found.y[rows]), None)
         slope = slopes(model, ends, home, towards)[:, 0]
         found.count(rows, ~slope.any(axis=1))
         lead = np.take_along_axis(logits, home[:, None], axis=1) - np.take_along_axis(logits, towards, axis=1)

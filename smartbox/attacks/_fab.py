@@ -8,7 +8,7 @@ from smartbox import _norms
 from smartbox._compat import Interval, StrOptions
 from smartbox.attacks._budget import rooms
 from smartbox.attacks._polish import polish
-from smartbox.attacks._search import MinimumNormAttack, rivals
+from smartbox.attacks._search import MinimumNormAttack, home_of, rivals, slopes, strongest
 
 _DUAL = {"l1": "linf", "l2": "l2", "linf": "l1"}
 # A restart is no farther from the image than half of this.
@@ -133,9 +133,9 @@ class FAB(MinimumNormAttack):
         if self.targeted:
             runs = [label[rows][:, None]]
         elif self.n_targets is None:
-            runs = [rivals(logits, label[rows], self.n_candidates - 1)]
+            runs = [rivals(model, logits, label[rows], self.n_candidates - 1)]
         else:
-            runs = [target[:, None] for target in rivals(logits, label[rows], self.n_targets).T]
+            runs = [target[:, None] for target in rivals(model, logits, label[rows], self.n_targets).T]
         for restart in range(self.n_restarts):
             if restart > 0:
                 self._draw_near(model, rows, found)
@@ -150,7 +150,9 @@ class FAB(MinimumNormAttack):
 
     def _draw_near(self, model, rows, found):
         """Bring what is found back towards the image: no restart shall end farther away than without it."""
-        near = polish(model, found.clean, found.X, lambda predicted, which: self._reached(predicted, found.y[which]))
+        near = polish(
+            model, found.clean, found.X, lambda predicted, which: self._reached(model, predicted, found.y[which])
+        )
         found.offer(rows, near[rows], np.isfinite(found.size[rows]))
 
     def _start(self, rng, rows, found, enough):
@@ -162,7 +164,7 @@ class FAB(MinimumNormAttack):
     def _walk(self, model, rows, label, towards, at, logits, found, enough):
         """All iterations of some images from ``at`` towards the boundaries to the classes in ``towards``."""
         for _ in range(self.max_iter):
-            home = rivals(logits, towards[:, 0], 1)[:, 0] if self.targeted else label
+            home = strongest(logits, towards[:, 0]) if self.targeted else home_of(model, logits, label)
             slope, height = self._nearest(model, at, logits, home, towards)
             flat = ~slope.any(axis=1)
             found.count(rows, flat, towards.shape[1])
@@ -185,11 +187,8 @@ class FAB(MinimumNormAttack):
         rows = np.arange(len(at))
         best = np.full(len(at), np.inf)
         slope, height = np.zeros((len(at), at[0].size), np.float32), np.zeros(len(at))
-        for target in towards.T:
-            cotangents = np.zeros_like(logits)
-            cotangents[rows, target] += 1
-            cotangents[rows, home] -= 1
-            gradient = model.vjp(at, cotangents).reshape(len(at), -1)
+        gradients = np.moveaxis(slopes(model, at, home, towards), 1, 0)
+        for target, gradient in zip(towards.T, gradients, strict=True):
             gap = (logits[rows, target] - logits[rows, home]).astype(np.float64)
             size = _norms.size(gradient, _DUAL[self.norm])
             usable = np.isfinite(size) & (size > 0)

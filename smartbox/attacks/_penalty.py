@@ -5,10 +5,10 @@ from numbers import Integral, Real
 import numpy as np
 
 from smartbox._compat import Interval, StrOptions
-from smartbox._objectives import OBJECTIVES
 from smartbox.attacks._ddn import DDN
 from smartbox.attacks._fmn import FMN
 from smartbox.attacks._polish import approach
+from smartbox.attacks._search import value_and_gradient, values_of
 from smartbox.base import BaseAttack
 
 _LARGEST_CONST = 1e10
@@ -109,7 +109,7 @@ class PenaltyAttack(BaseAttack):
 
     def _slope(self, model, images, state):
         """Margins, the gradient of ``c`` times the hinge, and where a needed one is all zero or not finite."""
-        values, _, gradient = model.value_and_gradient(images, state["y"], "margin")
+        values, _, gradient = value_and_gradient(model, images, state["y"], "margin", self.targeted)
         margins = -values if self.targeted else values
         unmet = ~self._met(margins)
         rows = gradient.reshape(len(images), -1)
@@ -120,7 +120,7 @@ class PenaltyAttack(BaseAttack):
         return margins, push[:, None, None, None] * gradient, unmet & ~usable
 
     def _margins(self, model, logits, y):
-        values, _ = OBJECTIVES["margin"](np, logits, model.is_label(y))
+        values = values_of(model, logits, y, "margin", self.targeted)
         return -values if self.targeted else values
 
     def _met(self, margins):
@@ -132,7 +132,7 @@ class PenaltyAttack(BaseAttack):
             return np.full(len(X), float(self.initial_const))
         c = np.ones(len(X))
         if rows.size:
-            values, _, gradient = model.value_and_gradient(X[rows], y[rows], "margin")
+            values, _, gradient = value_and_gradient(model, X[rows], y[rows], "margin", self.targeted)
             missing = self.confidence + (values if self.targeted else -values).astype(np.float64)
             steepness = np.square(gradient.reshape(len(rows), -1), dtype=np.float64).sum(axis=1)
             with np.errstate(divide="ignore", invalid="ignore"):

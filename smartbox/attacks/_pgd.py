@@ -7,9 +7,8 @@ import numpy as np
 from smartbox import _norms
 from smartbox._checks import as_number
 from smartbox._compat import Interval
-from smartbox._objectives import OBJECTIVES
 from smartbox.attacks._budget import LOSSES, BudgetAttack, rooms
-from smartbox.attacks._search import Best
+from smartbox.attacks._search import Best, values_of
 
 
 class PGD(BudgetAttack):
@@ -119,7 +118,7 @@ class PGD(BudgetAttack):
         self.verbose = verbose
 
     def _perturb(self, model, X, y, rng):
-        won = self._reached(model.predict(X), y) if self.early_stop else np.zeros(len(X), dtype=bool)
+        won = self._reached(model, model.predict(X), y) if self.early_stop else np.zeros(len(X), dtype=bool)
         best, rows = Best(X, y, won), np.flatnonzero(~won)
         for restart in range(self.n_restarts):
             if rows.size:
@@ -142,7 +141,7 @@ class PGD(BudgetAttack):
             values, logits, gradient, was_zero = self._uphill(model, at, y, rng)
             best.counts["n_gradients"][rows] += 1
             best.counts["n_zero_gradients"][rows] += was_zero
-            won = self._reached(model.classes_[logits.argmax(axis=1)], y)
+            won = self._reached(model, model.classes_[logits.argmax(axis=1)], y)
             best.offer(rows, at, values, won)
             if self.early_stop and won.any():
                 going = np.flatnonzero(~won)
@@ -155,9 +154,12 @@ class PGD(BudgetAttack):
             best.counts["n_iterations"][rows] += 1
         at = x + delta.reshape(x.shape)
         logits = model.logits(at)
-        values, _ = OBJECTIVES[LOSSES[self.loss]](np, logits, model.is_label(y))
+        values = values_of(model, logits, y, LOSSES[self.loss], self.targeted)
         best.offer(
-            rows, at, -values if self.targeted else values, self._reached(model.classes_[logits.argmax(axis=1)], y)
+            rows,
+            at,
+            -values if self.targeted else values,
+            self._reached(model, model.classes_[logits.argmax(axis=1)], y),
         )
 
     def _step(self, gradient, low, high, step, k):

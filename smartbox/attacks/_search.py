@@ -3,10 +3,24 @@
 import numpy as np
 
 from smartbox import _norms
+from smartbox._objectives import OBJECTIVES
 from smartbox.attacks._polish import polish
 from smartbox.base import BaseAttack
 
 COUNTS = ("n_iterations", "n_gradients", "n_zero_gradients")
+
+
+def value_and_gradient(model, X, y, objective, targeted):
+    """As the model's own. A guarded model has to know whether its rejection sides with ``y`` or against it."""
+    towards = () if getattr(model, "reject_label", None) is None else (targeted,)
+    return model.value_and_gradient(X, y, objective, *towards)
+
+
+def values_of(model, logits, y, objective, targeted):
+    """The objective's values alone, from logits."""
+    if getattr(model, "reject_label", None) is None:
+        return OBJECTIVES[objective](np, logits, model.is_label(y))[0]
+    return model.objective(logits, y, objective, targeted)[0]
 
 
 def uphill(model, X, y, rng, objective, *, targeted=False, n_draws=1):
@@ -15,9 +29,9 @@ def uphill(model, X, y, rng, objective, *, targeted=False, n_draws=1):
     A gradient that is zero or not finite shows no way: a random direction stands in. Over ``n_draws`` calls of a model
     with chance in it everything is averaged.
     """
-    values, logits, gradient = model.value_and_gradient(X, y, objective)
+    values, logits, gradient = value_and_gradient(model, X, y, objective, targeted)
     for draw in range(1, n_draws):
-        more = zip((values, logits, gradient), model.value_and_gradient(X, y, objective), strict=True)
+        more = zip((values, logits, gradient), value_and_gradient(model, X, y, objective, targeted), strict=True)
         values, logits, gradient = (old + (new - old) / np.float32(draw + 1) for old, new in more)
     gradient = gradient.reshape(len(X), -1)
     if targeted:
@@ -57,11 +71,30 @@ def without_walls(slope, at):
     return np.where(((slope > 0) & (x >= 1)) | ((slope < 0) & (x <= 0)), np.float32(0), slope)
 
 
-def rivals(logits, home, count):
-    """Columns of the ``count`` largest logits other than ``home``, shape ``(n, at most count)``; the largest first."""
-    others = logits.copy()
+def rivals(model, logits, home, count):
+    """Columns of the ``count`` largest logits other than ``home``, shape ``(n, at most count)``; the largest first.
+
+    A guarded model's rejection is nobody's goal, hence not among them.
+    """
+    others, n_rivals = logits.copy(), logits.shape[1] - 1
+    if getattr(model, "reject_label", None) is not None:
+        others, n_rivals = others[:, :-1], n_rivals - 1
     others[np.arange(len(home)), home] = -np.inf
-    return np.argsort(-others, axis=1, kind="stable")[:, : min(count, logits.shape[1] - 1)]
+    return np.argsort(-others, axis=1, kind="stable")[:, : min(count, n_rivals)]
+
+
+def strongest(logits, goal):
+    """Column of the largest logit other than ``goal``: what keeps an image from being seen as ``goal``."""
+    others = logits.copy()
+    others[np.arange(len(goal)), goal] = -np.inf
+    return others.argmax(axis=1)
+
+
+def home_of(model, logits, label):
+    """Column to get away from: the label's, or where it is larger the rejection's."""
+    if getattr(model, "reject_label", None) is None:
+        return label
+    return np.where(logits[:, -1] > logits[np.arange(len(label)), label], logits.shape[1] - 1, label)
 
 
 class MinimumNormAttack(BaseAttack):
@@ -75,15 +108,15 @@ class MinimumNormAttack(BaseAttack):
     def _perturb(self, model, X, y, rng, enough=0.0):
         found = Nearest(X, y, self.norm)
         everyone = np.arange(len(X))
-        found.offer(everyone, X, self._reached(model.predict(X), y))
+        found.offer(everyone, X, self._reached(model, model.predict(X), y))
         rows = found.missing(everyone, enough)
         if rows.size:
             self._search(model, rows, rng.take(rows), found, enough)
-        X_adv = polish(model, X, found.X, lambda predicted, which: self._reached(predicted, y[which]))
+        X_adv = polish(model, X, found.X, lambda predicted, which: self._reached(model, predicted, y[which]))
         return X_adv, found.counts
 
     def _won(self, model, logits, y):
-        return self._reached(model.classes_[logits.argmax(axis=1)], y)
+        return self._reached(model, model.classes_[logits.argmax(axis=1)], y)
 
 
 class Nearest:

@@ -40,7 +40,9 @@ def next_bump(rng, delta, side, eps, norm):
     delta[there] = 0
     draws = draws[:, None, None, 4:]
     new = _signs(draws[..., 1:]) * _turned(bump(side, norm), draws[..., :1] < 0.5) + _to_one(old, power)
-    budget = np.maximum(held + unused / channels, 0) ** (1 / power)  # less than was held, where rounding went beyond eps
+    budget = np.maximum(held + unused / channels, 0) ** (
+        1 / power
+    )  # less than was held, where rounding went beyond eps
     delta[here] = _to_one(new, power) * budget[:, None, None, :]
     return delta
 

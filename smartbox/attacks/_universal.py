@@ -9,7 +9,9 @@ from sklearn.utils.validation import check_is_fitted
 from smartbox import _norms
 from smartbox._checks import as_number, check_images
 from smartbox._compat import Interval, StrOptions
+from smartbox._model import identify
 from smartbox._progress import progress_bar
+from smartbox.attacks._search import value_and_gradient
 from smartbox.base import BaseAttack
 
 _CAP = 10.0  # log-odds against the label from which on an image has lost clearly enough and climbs no more
@@ -138,7 +140,7 @@ class UniversalPerturbation(BaseAttack):
         self._validate_params()
         model = self._face_model()
         X = check_images(self._check_images(X, reset=True), image_shape=model.image_shape_)
-        y = self._labels(y, len(X), model) if self.targeted else model.predict(X)
+        y = self._labels(y, len(X), model) if self.targeted else identify(model, X)
         best, self.fooling_rate_, self.n_iter_ = self._learn(model, X, y)
         self.perturbation_ = best.reshape(X.shape[1:])
         return self
@@ -165,8 +167,8 @@ class UniversalPerturbation(BaseAttack):
         n_won, slope = 0, np.zeros(v.shape[1])
         for batch in gen_batches(len(X), self.batch_size):
             tried = np.clip(X[batch] + v.reshape(X.shape[1:]), 0, 1)
-            values, logits, gradient = model.value_and_gradient(tried, y[batch], "odds")
-            n_won += int(self._reached(model.classes_[logits.argmax(axis=1)], y[batch]).sum())
+            values, logits, gradient = value_and_gradient(model, tried, y[batch], "odds", self.targeted)
+            n_won += int(self._reached(model, model.classes_[logits.argmax(axis=1)], y[batch]).sum())
             sign = -1 if self.targeted else 1
             climbing = sign * values < _CAP
             slope += sign * gradient.reshape(len(tried), -1)[climbing].sum(axis=0, dtype=np.float64)
