@@ -20,6 +20,7 @@ from smartbox.datasets import save_adversarial_set
 from smartbox.protocol import FaceProtocol
 
 _RESULT_DEPENDS_ON = ("attack", "parameters", "seed", "part", "model", "data")
+_TO_LEARN = 128  # images in a batch, always: sums over batches of another size may differ in the last bit
 _NO_PARAMETERS = ("model", "random_state", "verbose", "batch_size")  # the result does not depend on the last one
 
 
@@ -123,7 +124,9 @@ class AttackRun:
     def _learn(self):
         X, y = self.training.X, self.training.y
         y = self._labels(self._targets(y) if self.attack.targeted else y)
-        self.attack.set_params(verbose=self.verbose).fit(X, y).set_params(verbose=0)
+        size = self.attack.batch_size
+        self.attack.set_params(verbose=self.verbose, batch_size=_TO_LEARN).fit(X, y)
+        self.attack.set_params(verbose=0, batch_size=size)
 
     def _labels(self, columns):
         return self.attack.model.classes_[columns]

@@ -122,8 +122,9 @@ def load_adversarial_set(folder):
         target_names, filenames : ndarrays of str
         prediction_before, prediction_after : ndarrays of shape (n,), str
             Names of the identities that the model saw.
-        success, success_8bit, initially_wrong, l1, l2, linf, n_iterations, n_gradients, n_zero_gradients : ndarrays of \
-shape (n,)
+        success, success_8bit, initially_wrong : ndarrays of shape (n,), bool
+        l1, l2, linf : ndarrays of shape (n,), float64
+        n_iterations, n_gradients, n_zero_gradients : ndarrays of shape (n,), int
             As in the attack's report.
         about : dict
             What ``report.json`` says.
@@ -136,6 +137,12 @@ shape (n,)
     See Also
     --------
     make_detection_set : Takes ``X`` and ``X_adv``.
+
+    Examples
+    --------
+    >>> from smartbox.datasets import load_adversarial_set, make_detection_set
+    >>> made = load_adversarial_set("smartbox-adversarial")               # doctest: +SKIP
+    >>> X, is_attacked, groups = make_detection_set(made.X, made.X_adv)   # doctest: +SKIP
     """
     folder = Path(folder)
     try:
