@@ -6,6 +6,10 @@ from sklearn.pipeline import Pipeline
 from smartbox._compat import FrozenEstimator
 
 
+# Among the names of layers: the logits, whatever the last layer is called and does.
+LOGITS = "<logits>"
+
+
 class FaceModelMixin:
     """The view that attacks have of a model: ``classes_``, ``image_shape_`` and three methods.
 
@@ -63,6 +67,17 @@ class DefendedModel(FaceModelMixin):
         """As the model's own, by the images before the defences."""
         Z, pull_back = self._forward(X)
         return pull_back(self.model.vjp(Z, cotangents))
+
+    def activations(self, X, layers):
+        """As the model's own, of the defended images."""
+        for _, defense in self.defenses:
+            X = defense.transform(X)
+        return self.model.activations(X, layers)
+
+    def activations_vjp(self, X, layers, cotangents):
+        """As the model's own, by the images before the defences."""
+        Z, pull_back = self._forward(X)
+        return pull_back(self.model.activations_vjp(Z, layers, cotangents))
 
     def _forward(self, X):
         backward = []
