@@ -5,7 +5,6 @@ from sklearn.pipeline import Pipeline
 
 from smartbox._compat import FrozenEstimator
 
-
 # Among the names of layers: the logits, whatever the last layer is called and does.
 LOGITS = "<logits>"
 
