@@ -94,6 +94,25 @@ class NetworkEngine:
         self._count(forward=len(X), backward=len(X))
         return out
 
+    def layer_names(self, kind):
+        """Names of the layers of a kind, ``convolution`` or ``vector``, in the network's order."""
+        if kind not in _KINDS:
+            raise ValueError(f"expected kind as one of {', '.join(_KINDS)}, got {kind!r}.")
+        network = self._network()
+        types, rank = _KINDS[kind]
+        names = [
+            operation.name
+            for operation, output in _operations(network)
+            if len(output.shape) == rank and isinstance(operation, types)
+        ]
+        if kind == "convolution":
+            return list(dict.fromkeys(names))  # a layer may be used twice
+        last, node, _ = network.outputs[0]._keras_history
+        ends = {last.name}
+        if _is_softmax(last):
+            ends.add(last._inbound_nodes[node].input_tensors[0]._keras_history.operation.name)
+        return [*dict.fromkeys(name for name in names if name not in ends), LOGITS]
+
     def train_step(self, optimizer):
         """A compiled ``step(x, index, weight) -> (loss, number correct)`` that updates the network."""
         network = self._network()
@@ -273,9 +292,24 @@ def _n_outputs(network):
 
 def _layer_outputs(network):
     """Output of each layer by its name, as this network uses it: another one may use the layer too."""
+    return {operation.name: output for operation, output in _operations(network)}
+
+
+def _operations(network):
+    """Each layer or function of a network, with its output, in the order that an image meets them."""
     graph = keras.Model(network.inputs[0], network.outputs)  # a Sequential as a graph
     by_depth = sorted(graph._nodes_by_depth.items(), reverse=True)
-    return {node.operation.name: node.output_tensors[0] for _, nodes in by_depth for node in nodes}
+    return [(node.operation, node.output_tensors[0]) for _, nodes in by_depth for node in nodes]
+
+
+_CONVOLUTIONS = (
+    keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.Model,
+)  # fmt: skip
+_VECTORS = (
+    keras.layers.Flatten, keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D, keras.layers.Dense, keras.Model,
+)  # fmt: skip
+# Types of layers, and the rank of their output; a network inside the network counts by its output.
+_KINDS = {"convolution": (_CONVOLUTIONS, 4), "vector": (_VECTORS, 2)}
 
 
 def _find_logits(network, output=0):

@@ -25,6 +25,10 @@ class FaceModelMixin:
         """Column of each label in the logits."""
         return np.searchsorted(self.classes_, y)
 
+    def layer_names(self, kind):
+        """Names of its layers of a kind; a model without layers has none."""
+        return []
+
     def is_label(self, y):
         """Boolean ``(n, n_classes)`` that marks each row's label."""
         return self.label_index(y)[:, None] == np.arange(len(self.classes_))
@@ -66,6 +70,10 @@ class DefendedModel(FaceModelMixin):
         """As the model's own, by the images before the defences."""
         Z, pull_back = self._forward(X)
         return pull_back(self.model.vjp(Z, cotangents))
+
+    def layer_names(self, kind):
+        """As the model's own."""
+        return self.model.layer_names(kind)
 
     def activations(self, X, layers):
         """As the model's own, of the defended images."""
