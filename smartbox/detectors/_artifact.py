@@ -6,7 +6,6 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from smartbox._compat import Interval
@@ -31,6 +30,8 @@ class NetworkActivations(NetworkFeatures):
     Attributes
     ----------
     layers_ : list of str
+    n_units_ : list of int
+        Columns that each layer takes.
 
     References
     ----------
@@ -56,19 +57,21 @@ class NetworkActivations(NetworkFeatures):
     def _layers(self, face):
         return layers_to_read(face, self.layers, "vector")
 
+    def _learn(self, batches):
+        self.n_units_ = [each[0].size for each in next(batches())]
+
     def _summarise(self, activations):
         return np.concatenate([each.reshape(len(each), -1) for each in activations], axis=1)
 
     def _spread(self, activations, cotangents):
-        ends = np.cumsum([each[0].size for each in activations])
-        parts = np.split(cotangents, ends[:-1], axis=1)
+        parts = np.split(cotangents, np.cumsum(self.n_units_)[:-1], axis=1)
         return [part.reshape(each.shape) for part, each in zip(parts, activations, strict=True)]
 
 
 class ArtifactDetector(FeatureDetector):
     """Tell attacked from clean faces by a binary network on what a face network makes of them.
 
-    The activations of chosen layers, standardised on the clean images, go through two hidden layers to one logit, the score.
+    The activations of chosen layers, scaled by what clean images show, go through two hidden layers to one logit, the score.
 
     Parameters
     ----------
@@ -89,7 +92,8 @@ class ArtifactDetector(FeatureDetector):
     threshold_ : float
         Scores above it are called adversarial: 0, the network's own boundary, or what `calibrate` has set.
     features_ : NetworkActivations
-    scaler_ : StandardScaler
+    means_, scales_ : ndarray of shape (n_features,)
+        Of the clean images' activations. The square of a unit's scale is its variance plus the mean variance of its layer.
     mlp_ : MLPClassifier
 
     See Also
@@ -98,6 +102,9 @@ class ArtifactDetector(FeatureDetector):
 
     Notes
     -----
+    Divided by its standard deviation alone, a unit that hardly any clean training face excites would drown all others once a face
+    of another identity excites it; hence the layer's mean variance in `scales_`.
+
     Training lasts 50 epochs at most. From 100 images on, it stops ten epochs after the best accuracy on a tenth that is held out
     at random. The detector knows no groups: of a face and its attacked twin, the one may be held out and the other not, which at
     worst stops training at another epoch. What `predict` achieves must be measured on faces of other groups (GroupKFold).
@@ -139,7 +146,11 @@ class ArtifactDetector(FeatureDetector):
         return NetworkActivations(self.model, layers=self.layers)
 
     def _fit_features(self, F, y):
-        self.scaler_ = StandardScaler().fit(F[y == 0])
+        clean = F[y == 0].astype(np.float64)
+        self.means_, variances = clean.mean(axis=0), clean.var(axis=0)
+        layers = np.split(variances, np.cumsum(self.features_.n_units_)[:-1])
+        total = variances + np.repeat([each.mean() for each in layers], self.features_.n_units_)
+        self.scales_ = np.sqrt(np.where(total > 0, total, 1.0))
         self.mlp_ = MLPClassifier(
             self.hidden_layer_sizes,
             alpha=self.alpha,
@@ -150,7 +161,7 @@ class ArtifactDetector(FeatureDetector):
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs are meant
-            self.mlp_.fit(self.scaler_.transform(F), y)
+            self.mlp_.fit(self._scaled(F).astype(np.float32), y)  # half the time of float64
 
     def _score_features(self, F):
         return self._forward(F)[-1][:, 0]
@@ -162,11 +173,14 @@ class ArtifactDetector(FeatureDetector):
             if output is not None:
                 gradient = gradient * (output > 0)
             gradient = gradient @ weights.T
-        return gradient / self.scaler_.scale_
+        return gradient / self.scales_
+
+    def _scaled(self, F):
+        return (F - self.means_) / self.scales_
 
     def _forward(self, F):
-        """The standardised features, the output of each hidden layer, and the logit, which ``predict_proba`` would round to 1."""
-        outputs = [self.scaler_.transform(F).astype(np.float64)]
+        """The scaled features, the output of each hidden layer, and the logit, which ``predict_proba`` would round to 1."""
+        outputs = [self._scaled(F)]
         for i, (weights, bias) in enumerate(zip(self.mlp_.coefs_, self.mlp_.intercepts_, strict=True), start=1):
             out = outputs[-1] @ weights + bias
             outputs.append(out if i == len(self.mlp_.coefs_) else np.maximum(out, 0))

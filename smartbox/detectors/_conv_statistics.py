@@ -79,27 +79,29 @@ class ConvFilterStatistics(NetworkFeatures):
             values = _by_channel(responses)
             coefficients = self._coefficients(i, values)
             columns += [np.abs(coefficients, out=coefficients).mean(axis=2), *_order_statistics(values)]
-        return np.concatenate(columns, axis=1)
+        return np.concatenate(columns).T
 
     def _spread(self, activations, cotangents):
-        by_layer = np.split(cotangents, np.cumsum([PER_CHANNEL * n for n in self.n_channels_])[:-1], axis=1)
+        by_layer = np.split(
+            cotangents.T.astype(np.float32), np.cumsum([PER_CHANNEL * n for n in self.n_channels_])[:-1]
+        )
         return [
             self._spread_layer(i, each, part) for i, (each, part) in enumerate(zip(activations, by_layer, strict=True))
         ]
 
     def _spread_layer(self, i, responses, cotangents):
         values = _by_channel(responses)
-        components, *orders = np.split(cotangents.astype(np.float32), PER_CHANNEL, axis=1)
-        weights = (components / (values.shape[2] * self.spreads_[i])).astype(np.float32)
+        components, *orders = np.split(cotangents, PER_CHANNEL)
+        weights = components / (values.shape[2] * self.spreads_[i].astype(np.float32)[:, None])
         slopes = np.sign(self._coefficients(i, values)) * weights[:, :, None]
-        gradient = self.components_[i].astype(np.float32) @ slopes + _spread_order_statistics(values, orders)
-        return gradient.transpose(0, 2, 1).reshape(responses.shape)
+        gradient = _mix(self.components_[i], slopes) + _spread_order_statistics(values, orders)
+        return np.moveaxis(gradient, 0, 2).reshape(responses.shape)
 
     def _coefficients(self, i, values):
-        """Of each place's vector, ``(n, c, places)``, in standard deviations."""
+        """Of each place's vector, ``(c, n, places)``, in standard deviations."""
         axes = (self.components_[i] / self.spreads_[i]).T
-        coefficients = axes.astype(np.float32) @ values
-        coefficients -= (axes @ self.means_[i]).astype(np.float32)[:, None]
+        coefficients = _mix(axes, values)
+        coefficients -= (axes @ self.means_[i]).astype(np.float32)[:, None, None]
         return coefficients
 
 
@@ -124,12 +126,18 @@ class _Moments:
 
 
 def _by_channel(responses):
-    """``(n, ..., c)`` as a copy ``(n, c, places)``: what lies together is sorted together, and quickly."""
-    return np.ascontiguousarray(responses.reshape(len(responses), -1, responses.shape[-1]).transpose(0, 2, 1))
+    """``(n, ..., c)`` as a copy ``(c, n, places)``: what lies together is sorted together, and quickly."""
+    channels = responses.shape[-1]
+    return np.ascontiguousarray(np.moveaxis(responses, -1, 0)).reshape(channels, len(responses), -1)
+
+
+def _mix(matrix, values):
+    """A matrix on the channels of all places at once: a product for each image would wait for its threads each time."""
+    return (matrix.astype(np.float32) @ values.reshape(len(values), -1)).reshape(values.shape)
 
 
 def _order_statistics(values):
-    """Minimum, maximum and quartiles over the places, each ``(n, c)``. Sorts ``values`` in place."""
+    """Minimum, maximum and quartiles over the places, each ``(c, n)``. Sorts ``values`` in place."""
     values.sort(axis=2)
     return [sum(np.float32(weight) * values[:, :, rank] for rank, weight in ranks) for ranks in _ranks(values.shape[2])]
 

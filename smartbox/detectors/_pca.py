@@ -44,6 +44,11 @@ class PCADetector(TransformerMixin, BaseDetector):
     n_components_ : int
         The number of components in use.
 
+    Notes
+    -----
+    Of fewer images than pixels, the trailing components are those in which these very images hardly differ; all others, clean or
+    not, lie far out in them. Their threshold must come from `calibrate` on validation images, and is high.
+
     References
     ----------
     .. [1] Agarwal, Singh, Vatsa, Ratha. "Are Image-Agnostic Universal Adversarial Perturbations for Face Recognition Difficult
