@@ -11,6 +11,7 @@ import smartbox.defenses
 import smartbox.detectors
 from smartbox import FaceClassifier
 from smartbox.base import BaseDetector
+from smartbox.detectors import BinaryInputDetector
 from smartbox.estimator_checks import check_image_estimator, example_images, parametrize_with_image_checks
 from tests.doubles import NumpyModel, small_network, tabular
 
@@ -97,8 +98,6 @@ PARAMETERS = {
         {"n_components": 0.9, "components": "trailing", "whiten": True, "magnitude": True},
     ],
 }
-# Those that train a Keras network at each fit.
-SLOW = {"BinaryInputDetector"}
 # scikit-learn's checks that a class may fail, each with its reason.
 EXCUSES = {
     "FaceClassifier": {
@@ -135,9 +134,9 @@ def instances(cls, model):
         yield cls(model, **parameters) if needs_model else cls(**parameters)
 
 
-def on_tables(*, slow):
+def on_tables():
     for cls in CLASSES:
-        if (cls.__name__ in SLOW) == slow:
+        if cls is not BinaryInputDetector:  # it trains a network at each fit: see below
             yield from instances(tabular(cls), NumpyModel())
 
 
@@ -151,7 +150,7 @@ def excuses(estimator):
     return EXCUSES.get(type(estimator).__name__.removeprefix("Tabular"), {})
 
 
-@parametrize_with_checks(list(on_tables(slow=False)), expected_failed_checks=excuses)
+@parametrize_with_checks(list(on_tables()), expected_failed_checks=excuses)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -163,7 +162,10 @@ def test_image_checks(estimator, check):
 
 @pytest.mark.slow
 @parametrize_with_checks(
-    [tabular(FaceClassifier)(two_layers, epochs=40, learning_rate=0.1, random_state=0), *on_tables(slow=True)],
+    [
+        tabular(FaceClassifier)(two_layers, epochs=40, learning_rate=0.1, random_state=0),
+        tabular(BinaryInputDetector)(FaceClassifier(two_layers, epochs=40, learning_rate=0.1)),
+    ],
     expected_failed_checks=excuses,
 )
 def test_scikit_learn_checks_of_what_trains_networks(estimator, check):
