@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from smartbox._model import LOGITS
 from smartbox._objectives import OBJECTIVES
 
 # Rows in one compiled call: 128 faces of 96x84 are within a few percent of the best speed, and take about 0.3
@@ -88,13 +89,37 @@ class NetworkEngine:
         return out
 
     def activations(self, X, layers):
-        """Outputs of the named layers, a list of arrays."""
-        if not layers:
-            raise ValueError("expected the name of at least one layer, got none.")
+        """Outputs of the named layers, a list of arrays; `LOGITS` names the logits."""
         run = self._compiled(("activations", tuple(layers)), lambda: self._build_activations(layers))
         out = self._in_batches(run, X)
         self._count(forward=len(X))
         return list(out)
+
+    def activations_vjp(self, X, layers, cotangents):
+        """Gradient by the images of the sum over layers of ``(cotangents * activations).sum()``."""
+        run = self._compiled(("activations_vjp", tuple(layers)), lambda: self._build_activations_vjp(layers))
+        (out,) = self._in_batches(run, X, *(np.asarray(each, dtype=np.float32) for each in cotangents))
+        self._count(forward=len(X), backward=len(X))
+        return out
+
+    def layer_names(self, kind):
+        """Names of the layers of a kind, ``convolution`` or ``vector``, in the network's order."""
+        if kind not in _KINDS:
+            raise ValueError(f"expected kind as one of {', '.join(_KINDS)}, got {kind!r}.")
+        network = self._network()
+        types, rank = _KINDS[kind]
+        names = [
+            operation.name
+            for operation, output in _operations(network)
+            if len(output.shape) == rank and isinstance(operation, types)
+        ]
+        if kind == "convolution":
+            return list(dict.fromkeys(names))  # a layer may be used twice
+        last, node, _ = network.outputs[0]._keras_history
+        ends = {last.name}
+        if _is_softmax(last):
+            ends.add(last._inbound_nodes[node].input_tensors[0]._keras_history.operation.name)
+        return [*dict.fromkeys(name for name in names if name not in ends), LOGITS]
 
     def train_step(self, optimizer):
         """A compiled ``step(x, index, weight) -> (loss, number correct)`` that updates the network."""
@@ -185,18 +210,46 @@ class NetworkEngine:
         return _compile(run, signature)
 
     def _build_activations(self, layers):
-        network = self._network()
-        outputs = _layer_outputs(network)
-        for name in layers:
-            if name not in outputs:
-                raise ValueError(f"the network has no layer {name!r}; its layers are {', '.join(outputs)}.")
-        part = keras.Model(network.inputs[0], [outputs[name] for name in layers])
+        read, _ = self._reader(layers)
 
         def run(x):
             self.counts["traces"] += 1
-            return tuple(tf.nest.flatten(part(x, training=False)))
+            return read(x)
 
         return _compile(run, self._signature()[:1])
+
+    def _build_activations_vjp(self, layers):
+        read, shapes = self._reader(layers)
+
+        def run(x, *cotangents):
+            self.counts["traces"] += 1
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                outputs = read(x)
+            return (_gradient(tape, outputs, x, list(cotangents)),)
+
+        return _compile(run, [self._signature()[0], *(tf.TensorSpec(shape, tf.float32) for shape in shapes)])
+
+    def _reader(self, layers):
+        """A function from images to the outputs of layers, and the shapes of these."""
+        if not layers:
+            raise ValueError("expected the name of at least one layer, got none.")
+        network = self._network()
+        outputs = _layer_outputs(network)
+        for name in layers:
+            if name not in outputs and name != LOGITS:
+                raise ValueError(f"the network has no layer {name!r}; its layers are {', '.join(outputs)}.")
+        inner = [name for name in dict.fromkeys(layers) if name != LOGITS]
+        part = keras.Model(network.inputs[0], [outputs[name] for name in inner]) if inner else None
+        shapes = {name: [None, *outputs[name].shape[1:]] for name in inner} | {LOGITS: [None, self.n_outputs]}
+
+        def read(x):
+            found = dict(zip(inner, tf.nest.flatten(part(x, training=False)), strict=True)) if inner else {}
+            if LOGITS in layers:
+                found[LOGITS] = self._logits(x, training=False)
+            return tuple(tf.cast(found[name], tf.float32) for name in layers)
+
+        return read, [shapes[name] for name in layers]
 
 
 def _compile(function, signature):
@@ -259,9 +312,24 @@ def _n_outputs(network):
 
 def _layer_outputs(network):
     """Output of each layer by its name, as this network uses it: another one may use the layer too."""
+    return {operation.name: output for operation, output in _operations(network)}
+
+
+def _operations(network):
+    """Each layer or function of a network, with its output, in the order that an image meets them."""
     graph = keras.Model(network.inputs[0], network.outputs)  # a Sequential as a graph
     by_depth = sorted(graph._nodes_by_depth.items(), reverse=True)
-    return {node.operation.name: node.output_tensors[0] for _, nodes in by_depth for node in nodes}
+    return [(node.operation, node.output_tensors[0]) for _, nodes in by_depth for node in nodes]
+
+
+_CONVOLUTIONS = (
+    keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.Model,
+)  # fmt: skip
+_VECTORS = (
+    keras.layers.Flatten, keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D, keras.layers.Dense, keras.Model,
+)  # fmt: skip
+# Types of layers, and the rank of their output; a network inside the network counts by its output.
+_KINDS = {"convolution": (_CONVOLUTIONS, 4), "vector": (_VECTORS, 2)}
 
 
 def _find_logits(network, output=0):

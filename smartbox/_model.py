@@ -5,6 +5,9 @@ from sklearn.pipeline import Pipeline
 
 from smartbox._compat import FrozenEstimator
 
+# Among the names of layers: the logits, whatever the last layer is called and does.
+LOGITS = "<logits>"
+
 
 def is_rejection(model, predicted):
     """Which predictions are a guarded model's refusal to name anybody."""
@@ -36,6 +39,10 @@ class FaceModelMixin:
     def label_index(self, y):
         """Column of each label in the logits."""
         return np.searchsorted(self.classes_, y)
+
+    def layer_names(self, kind):
+        """Names of its layers of a kind; a model without layers has none."""
+        return []
 
     def is_label(self, y):
         """Boolean ``(n, n_classes)`` that marks each row's label."""
@@ -84,6 +91,21 @@ class DefendedModel(FaceModelMixin):
         Z, pull_back = self._forward(X)
         gradients = self.model.vjps(Z, cotangents)
         return np.stack([pull_back(each) for each in np.moveaxis(gradients, 1, 0)], axis=1)
+
+    def layer_names(self, kind):
+        """As the model's own."""
+        return self.model.layer_names(kind)
+
+    def activations(self, X, layers):
+        """As the model's own, of the defended images."""
+        for _, defense in self.defenses:
+            X = defense.transform(X)
+        return self.model.activations(X, layers)
+
+    def activations_vjp(self, X, layers, cotangents):
+        """As the model's own, by the images before the defences."""
+        Z, pull_back = self._forward(X)
+        return pull_back(self.model.activations_vjp(Z, layers, cotangents))
 
     def _forward(self, X):
         backward = []

@@ -179,7 +179,29 @@ def _checked_output(estimator, method, images, X):
     return images
 
 
-class BaseAttack(StatelessTransformer):
+class ModelReferenceMixin:
+    """An estimator that refers to a face model by its parameter ``model``, and never copies it."""
+
+    def _face_model(self):
+        from smartbox.face import as_face_model
+
+        if self.model is None:
+            raise ValueError(
+                f"{type(self).__name__} has no model: pass one, e.g. {type(self).__name__}(face). None is "
+                "only for a meta-estimator, such as adversarial training, that supplies the model itself."
+            )
+        return as_face_model(self.model)
+
+    def __sklearn_clone__(self):
+        """A clone refers to the very same model: copying or unfitting it would make it another."""
+        parameters = {
+            name: value if name == "model" else clone(value, safe=False)
+            for name, value in self.get_params(deep=False).items()
+        }
+        return type(self)(**parameters)
+
+
+class BaseAttack(ModelReferenceMixin, StatelessTransformer):
     """An attack: makes adversarial images against a model that it refers to and never copies.
 
     A subclass writes ``_perturb(model, X, y, rng)``: one batch of checked images and labels in; adversarial images out, alone
@@ -298,16 +320,6 @@ class BaseAttack(StatelessTransformer):
             raise
         return X_adv, _joined(parts) if keep_report else None
 
-    def _face_model(self):
-        from smartbox.face import as_face_model
-
-        if self.model is None:
-            raise ValueError(
-                f"{type(self).__name__} has no model to attack: pass one, e.g. {type(self).__name__}(face). None is "
-                "only for a meta-estimator, such as adversarial training, that supplies the model itself."
-            )
-        return as_face_model(self.model)
-
     def _labels(self, y, n_images, model):
         """The labels given, checked; None for the model's own predictions."""
         if y is not None:
@@ -347,14 +359,6 @@ class BaseAttack(StatelessTransformer):
                 stacklevel=3,
             )
 
-    def __sklearn_clone__(self):
-        """A clone attacks the very same model: copying or unfitting it would attack another."""
-        parameters = {
-            name: value if name == "model" else clone(value, safe=False)
-            for name, value in self.get_params(deep=False).items()
-        }
-        return type(self)(**parameters)
-
 
 def _check_out(out, X):
     if not isinstance(out, np.ndarray) or out.shape != X.shape or out.dtype != np.float32 or not out.flags.writeable:
@@ -373,7 +377,9 @@ def _joined(parts):
 class BaseDetector(ClassifierMixin, ImageEstimator):
     """A classifier of images, 1 adversarial and 0 clean, whose ``decision_function`` grows with suspicion.
 
-    A subclass writes ``_fit(X, y)`` and ``_score(X)``; ``predict`` compares the score with ``threshold_``.
+    A subclass writes ``_fit(X, y)`` and ``_score(X)``; ``predict`` compares the score with ``threshold_``, which is 0 unless
+    ``_fit`` sets another. One whose score has a gradient writes ``_value_and_gradient(X)``: then attacks can aim at a model and
+    this detector together. A stand-in for a gradient is declared by the attribute ``bpda = True`` and in the docstring.
     """
 
     def fit(self, X, y):
@@ -394,14 +400,36 @@ class BaseDetector(ClassifierMixin, ImageEstimator):
         X = self._check_images(X, reset=True)
         y = self._check_two_classes(y, X)
         self.classes_ = np.unique(y)
+        self.threshold_ = 0.0  # a detector without a boundary of its own sets another
         self._fit(X, (y == self.classes_[1]).astype(int))
-        self.threshold_ = 0.0
         return self
 
     def decision_function(self, X):
         """Suspicion of each image, shape ``(n,)``: the larger, the more likely adversarial."""
         check_is_fitted(self, "threshold_")
         return self._score(self._check_images(X))
+
+    def value_and_gradient(self, X):
+        """Suspicion of each image and its gradient by the image.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels)
+            Images in [0, 1].
+
+        Returns
+        -------
+        scores : ndarray of shape (n,)
+            As `decision_function`.
+        gradient : ndarray like X
+        """
+        check_is_fitted(self, "threshold_")
+        return self._value_and_gradient(self._check_images(X))
+
+    def _value_and_gradient(self, X):
+        raise ValueError(
+            f"the score of {type(self).__name__} has no gradient: write _value_and_gradient(X), exact or a stand-in."
+        )
 
     def predict(self, X):
         """The label of each image: adversarial where its score exceeds ``threshold_``."""

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, colu
 
 from smartbox._checks import check_images, check_labels
 from smartbox._compat import Interval
-from smartbox._model import FaceModelMixin, as_face_model
+from smartbox._model import LOGITS, FaceModelMixin, as_face_model
 from smartbox._packing import is_network, pack_state, unpack_state
 from smartbox._serialization import load_face, load_keras_file, naming, save_face
 from smartbox._training import make_optimizer, seeded_layers, train
@@ -277,7 +277,25 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             raise ValueError(
                 f"expected cotangents of shape {(len(X), len(self.classes_))}, one a logit, got {cotangents.shape}."
             )
-        return engine.vjp(X, cotangents if self._columns is None else cotangents[:, np.argsort(self._columns)])
+        return engine.vjp(X, self._unsorted(cotangents))
+
+    def layer_names(self, kind):
+        """Names of the network's layers of a kind, in its order.
+
+        Parameters
+        ----------
+        kind : {"convolution", "vector"}
+            "convolution": convolutions of any sort, and networks inside the network that give maps. "vector": what gives one
+            vector an image, i.e. flattening, global pooling, dense layers and networks inside the network; the last one,
+            which gives the logits, is called ``"<logits>"``.
+
+        Returns
+        -------
+        names : list of str
+            For `activations`.
+        """
+        check_is_fitted(self, "network_")
+        return self._engine(self.network_).layer_names(kind)
 
     def vjps(self, X, cotangents):
         """Several gradients an image on one forward pass, about 1.5 times as fast as one `vjp` after the other.
@@ -310,7 +328,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         X : array-like of shape (n, height, width, channels)
             Images in [0, 1].
         layers : sequence of str
-            Names of layers of ``network_``.
+            Names of layers of ``network_``; ``"<logits>"`` stands for the logits.
 
         Returns
         -------
@@ -318,7 +336,33 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             One array a layer, images along the first axis.
         """
         X, engine = self._ready(X)
-        return engine.activations(X, [layers] if isinstance(layers, str) else list(layers))
+        layers = [layers] if isinstance(layers, str) else list(layers)
+        outputs = engine.activations(X, layers)
+        return [self._sorted(out) if name == LOGITS else out for name, out in zip(layers, outputs, strict=True)]
+
+    def activations_vjp(self, X, layers, cotangents):
+        """Gradient by the images of ``sum((c * a).sum() for c, a in zip(cotangents, activations(X, layers)))``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels)
+            Images in [0, 1].
+        layers : sequence of str
+            Names of layers of ``network_``.
+        cotangents : sequence of ndarray
+            One array a layer, of the shape of its output.
+
+        Returns
+        -------
+        gradient : ndarray like X
+        """
+        X, engine = self._ready(X)
+        layers = [layers] if isinstance(layers, str) else list(layers)
+        by_output = [
+            self._unsorted(cotangent) if name == LOGITS else cotangent
+            for name, cotangent in zip(layers, cotangents, strict=True)
+        ]
+        return engine.activations_vjp(X, layers, by_output)
 
     def pass_counts(self):
         """Images passed ``forward`` and ``backward`` through the network so far, and how many ``traces``.
@@ -350,6 +394,9 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
 
     def _sorted(self, logits):
         return logits if self._columns is None else logits[:, self._columns]
+
+    def _unsorted(self, cotangents):
+        return cotangents if self._columns is None else cotangents[:, np.argsort(self._columns)]
 
     def _output_labels(self):
         """The label of each output of the network, in its order."""

@@ -10,8 +10,24 @@ import smartbox.attacks
 import smartbox.defenses
 import smartbox.detectors
 from smartbox import FaceClassifier
+from smartbox.base import BaseDetector
+from smartbox.detectors import BinaryInputDetector
 from smartbox.estimator_checks import check_image_estimator, example_images, parametrize_with_image_checks
 from tests.doubles import NumpyModel, small_network, tabular
+
+
+def two_layers(image_shape, n_classes):
+    import keras
+
+    return keras.Sequential(
+        [
+            keras.Input(image_shape),
+            keras.layers.Flatten(),
+            keras.layers.Dense(32, activation="relu"),
+            keras.layers.Dense(n_classes),
+        ]
+    )
+
 
 CLASSES = [
     getattr(package, name)
@@ -70,6 +86,13 @@ PARAMETERS = {
         {"n_pixels": 20, "population_size": 20, "max_iter": 5, "targeted": True, "batch_size": 5},
     ],
     "UniversalPerturbation": [{"eps": 0.2, "max_iter": 5}, {"norm": "l2", "eps": "3", "max_iter": 5}],
+    "AdaptiveNoiseReduction": [{}, {"level": "mid"}],
+    "AdaptiveNoiseDetector": [{}, {"level": "mid"}],
+    "ArtifactDetector": [{"hidden_layer_sizes": (16,)}, {"layers": "conv1", "hidden_layer_sizes": (8,), "alpha": 1.0}],
+    "BinaryInputDetector": [{"estimator": FaceClassifier(two_layers, epochs=40, learning_rate=0.1)}],
+    "ConvFilterDetector": [{}, {"layers": ["conv2"], "C": 0.1}],
+    "ConvFilterStatistics": [{}, {"layers": ["conv2", "dense1"]}],
+    "NetworkActivations": [{}, {"layers": ["conv1", "<logits>"]}],
     "PCADetector": [
         {"n_components": 3},
         {"n_components": 0.9, "components": "trailing", "whiten": True, "magnitude": True},
@@ -81,7 +104,11 @@ EXCUSES = {
         "check_sample_weight_equivalence_on_dense_data": "training draws mini-batches, so that weight 0 is not absence",
         "check_sample_weight_equivalence_on_sparse_data": "images are never sparse",
     },
-    "PCADetector": {"check_classifiers_classes": "text labels would leave open which of them means adversarial"},
+    **{
+        cls.__name__: {"check_classifiers_classes": "text labels would leave open which of them means adversarial"}
+        for cls in CLASSES
+        if issubclass(cls, BaseDetector)
+    },
     **{
         name: {"check_transformer_n_iter": "fit iterates nothing; an attack's iterations are report_.n_iterations"}
         for name in (
@@ -109,7 +136,8 @@ def instances(cls, model):
 
 def on_tables():
     for cls in CLASSES:
-        yield from instances(tabular(cls), NumpyModel())
+        if cls is not BinaryInputDetector:  # it trains a network at each fit: see below
+            yield from instances(tabular(cls), NumpyModel())
 
 
 def on_images():
@@ -132,24 +160,15 @@ def test_image_checks(estimator, check):
     check()
 
 
-def two_layers(image_shape, n_classes):
-    import keras
-
-    return keras.Sequential(
-        [
-            keras.Input(image_shape),
-            keras.layers.Flatten(),
-            keras.layers.Dense(32, activation="relu"),
-            keras.layers.Dense(n_classes),
-        ]
-    )
-
-
 @pytest.mark.slow
 @parametrize_with_checks(
-    [tabular(FaceClassifier)(two_layers, epochs=40, learning_rate=0.1, random_state=0)], expected_failed_checks=excuses
+    [
+        tabular(FaceClassifier)(two_layers, epochs=40, learning_rate=0.1, random_state=0),
+        tabular(BinaryInputDetector)(FaceClassifier(two_layers, epochs=40, learning_rate=0.1)),
+    ],
+    expected_failed_checks=excuses,
 )
-def test_scikit_learn_checks_of_face_classifier(estimator, check):
+def test_scikit_learn_checks_of_what_trains_networks(estimator, check):
     check(estimator)
 
 

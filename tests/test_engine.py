@@ -22,9 +22,11 @@ from sklearn.pipeline import make_pipeline
 from smartbox import FaceClassifier, as_face_model
 from smartbox import _engine as engine_module
 from smartbox._engine import engine_of
+from smartbox._model import LOGITS
 from smartbox.attacks import FGSM
 from smartbox.defenses import GaussianBlur
 from smartbox.estimator_checks import example_images
+from smartbox.networks import NETWORKS
 from tests.doubles import affine_face, small_network
 
 SHAPE = (4, 3, 1)
@@ -419,6 +421,47 @@ def test_activations_of_a_layer_that_another_network_uses_too():
     name = first.layers[1].name
     one, other = (engine_of(network).activations(X, [name])[0] for network in (first, second))
     np.testing.assert_array_equal(one, other)
+
+
+def kinds(network):
+    return [engine_of(network).layer_names(kind) for kind in ("convolution", "vector")]
+
+
+def test_names_of_layers_by_kind():
+    convolutions, vectors = kinds(NETWORKS["paper"]((32, 32, 1), 4))
+    assert convolutions == ["conv1", "conv2", "conv3", "conv4"]
+    assert vectors == ["flatten", "dense1", "dense2", "dense3", LOGITS]
+
+
+@pytest.mark.parametrize(
+    "end", [[dense("softmax")], [dense(), layers.Softmax()], [dense(), layers.Activation("softmax")]]
+)
+def test_names_of_layers_of_other_makes(end):
+    """Depthwise, separable and 1 x 1 ones; pooled instead of flattened; a network inside; the last dense layer is the logits."""
+    inner = keras.Sequential([keras.Input((8, 6, 4)), layers.Conv2D(4, 3, padding="same")], name="inner")
+    network = keras.Sequential(
+        [
+            keras.Input((8, 6, 1)),
+            layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same", name="depthwise"),
+            layers.SeparableConv2D(4, 3, padding="same", name="separable"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            inner,
+            layers.GlobalAveragePooling2D(name="pooled"),
+            layers.Dense(5, name="hidden"),
+            *end,
+        ]
+    )
+    convolutions, vectors = kinds(network)
+    assert convolutions == ["depthwise", "separable", "inner"]
+    assert vectors == ["pooled", "hidden", LOGITS]
+    face = FaceClassifier.from_network(network)
+    images = np.random.default_rng(0).uniform(size=(2, 8, 6, 1)).astype(np.float32)
+    assert [len(out.shape) for out in face.activations(images, convolutions + vectors)] == [4, 4, 4, 2, 2, 2]
+    defended = as_face_model(make_pipeline(GaussianBlur(), face))
+    assert defended.layer_names("convolution") == face.layer_names("convolution") == convolutions
+    with pytest.raises(ValueError, match="kind as one of convolution, vector"):
+        face.layer_names("dense")
 
 
 def test_activations_refuse_unknown_names_and_none():

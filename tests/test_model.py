@@ -242,3 +242,26 @@ def test_a_model_without_image_shape_is_refused():
 def test_an_attack_names_what_it_cannot_attack():
     with pytest.raises(ValueError, match="expected a face model, got Sequential"):
         FGSM(small_network()).generate(np.zeros((1, 16, 12, 1)))
+
+
+def test_activations_pull_back_as_finite_differences_and_through_defences():
+    network = small_network()
+    face = FaceClassifier.from_network(network, classes=[3, 1, 2, 5, 4])
+    defended = as_face_model(make_pipeline(GaussianBlur(sigma=0.5), face))
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.3, 0.7, (3, *face.image_shape_)).astype(np.float32)  # no equal pixels: pooling has no ties
+    layers = ["pool1", "<logits>", "dense1"]
+    for model in (face, defended):
+        outputs = model.activations(X, layers)
+        np.testing.assert_array_equal(outputs[1], model.logits(X))
+        cotangents = [rng.normal(size=out.shape).astype(np.float32) for out in outputs]
+        gradient = model.activations_vjp(X, layers, cotangents).astype(np.float64)
+        way = rng.normal(size=X.shape) * 2e-4
+        ahead, back = (X + way).astype(np.float32), (X - way).astype(np.float32)
+        sides = [
+            sum(
+                (c * a.astype(np.float64)).sum() for c, a in zip(cotangents, model.activations(at, layers), strict=True)
+            )
+            for at in (ahead, back)
+        ]
+        np.testing.assert_allclose(sides[0] - sides[1], (gradient * (ahead.astype(np.float64) - back)).sum(), rtol=0.02)

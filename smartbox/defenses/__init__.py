@@ -1,5 +1,6 @@
 """Mitigations: transformers that clean images before a face model sees them."""
 
+from smartbox.defenses._adaptive_noise import AdaptiveNoiseReduction
 from smartbox.defenses._gaussian_blur import GaussianBlur
 
-__all__ = ["GaussianBlur"]
+__all__ = ["AdaptiveNoiseReduction", "GaussianBlur"]

@@ -44,6 +44,11 @@ class PCADetector(TransformerMixin, BaseDetector):
     n_components_ : int
         The number of components in use.
 
+    Notes
+    -----
+    Of fewer images than pixels, the trailing components are those in which these very images hardly differ; all others, clean or
+    not, lie far out in them. Their threshold must come from `calibrate` on validation images, and is high.
+
     References
     ----------
     .. [1] Agarwal, Singh, Vatsa, Ratha. "Are Image-Agnostic Universal Adversarial Perturbations for Face Recognition Difficult
@@ -104,8 +109,12 @@ class PCADetector(TransformerMixin, BaseDetector):
 
     def _coefficients(self, X):
         coefficients = self.pca_.transform(X.reshape(len(X), -1))
-        first = coefficients.shape[1] - self.n_components_ if self.components == "trailing" else 0
+        first = self._first()
         return coefficients[:, first : first + self.n_components_]
+
+    def _first(self):
+        """The first component in use."""
+        return self.pca_.n_components_ - self.n_components_ if self.components == "trailing" else 0
 
     def _fit(self, X, y):
         rng = check_random_state(self.random_state)
@@ -120,6 +129,23 @@ class PCADetector(TransformerMixin, BaseDetector):
 
     def _score(self, X):
         return self.svm_.decision_function(self._coefficients(X))
+
+    def _value_and_gradient(self, X):
+        coefficients = self._coefficients(X)
+        scaler, svm = self.svm_[0], self.svm_[-1]
+        slopes = svm.coef_
+        if self.magnitude:
+            slopes = slopes * np.sign(scaler.transform(coefficients))
+        if scaler.scale_ is not None:
+            slopes = slopes / scaler.scale_
+        first = self._first()
+        used = slice(first, first + self.n_components_)
+        if self.whiten:
+            slopes = slopes / np.sqrt(self.pca_.explained_variance_[used])
+        gradient = (slopes @ self.pca_.components_[used]).astype(np.float32)
+        return self.svm_.decision_function(coefficients), np.broadcast_to(gradient, (len(X), X[0].size)).reshape(
+            X.shape
+        )
 
     def _decompose(self, clean, rng):
         """Truncated and quick for a few leading components, the whole spectrum otherwise."""

@@ -1,5 +1,7 @@
 """What the metrics ask of their arrays; every refusal says what was expected, what came, and the cure."""
 
+from numbers import Real
+
 import numpy as np
 
 from smartbox.protocol import check_labels, encode
@@ -25,6 +27,13 @@ def check_no_nan(scores, name):
             "write minus infinity where the lowest score is meant."
         )
     return scores
+
+
+def check_rate(fpr):
+    """A false positive rate, if it is one."""
+    if not isinstance(fpr, Real) or not 0 < fpr < 1:
+        raise ValueError(f"fpr must lie strictly between 0 and 1, got {fpr!r}; divide a percentage by 100.")
+    return fpr
 
 
 def check_flags(flags, name, n):

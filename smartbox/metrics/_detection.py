@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import auc
 from sklearn.utils import Bunch
 
-from smartbox.metrics._checks import check_flags, check_no_nan, check_same_labels, check_scores
+from smartbox.metrics._checks import check_flags, check_no_nan, check_rate, check_same_labels, check_scores
 from smartbox.metrics._verification import sweep
 
 _RULES = ("all", "successful")
@@ -160,8 +160,7 @@ def conformal_threshold(clean_scores: ArrayLike, *, fpr: float = 0.05) -> float:
     95.0
     """
     scores = check_no_nan(check_scores(clean_scores, "clean_scores"), "clean_scores")
-    if not isinstance(fpr, Real) or not 0 < fpr < 1:
-        raise ValueError(f"fpr must lie strictly between 0 and 1, got {fpr!r}; divide a percentage by 100.")
+    check_rate(fpr)
     n = len(scores)
     # ceil((1 - fpr) m) = m - floor(fpr m); rounded, lest 0.58 * 50 = 28.999... lose one
     rank = n + 1 - int(np.floor(round(fpr * (n + 1), 9)))

@@ -161,7 +161,7 @@ def test_flat_models_end_at_once():
 
 def test_errors_say_what_is_missing(face):
     X = example_images()
-    with pytest.raises(ValueError, match="no model to attack"):
+    with pytest.raises(ValueError, match="has no model"):
         UniversalPerturbation(None).fit(X)
     with pytest.raises(ValueError, match="expected images of shape"):
         UniversalPerturbation(face).fit(X[:, 1:])

@@ -116,3 +116,26 @@ def test_of_two_numbers_the_larger_is_adversarial_and_text_is_refused(clean):
 def test_one_class_is_refused_with_the_cure(clean):
     with pytest.raises(ValueError, match="make_detection_set"):
         PCADetector().fit(clean, np.zeros(60))
+
+
+@pytest.mark.parametrize("components", ["leading", "trailing"])
+@pytest.mark.parametrize("whiten", [False, True])
+def test_the_score_is_affine_in_the_pixels(clean, components, whiten):
+    """So that its gradient at one image gives the score of every other."""
+    X, y, _ = make_detection_set(clean, np.clip(clean + 0.1, 0, 1))
+    detector = PCADetector(n_components=20, components=components, whiten=whiten, random_state=0).fit(X, y)
+    scores, gradient = detector.value_and_gradient(X)
+    np.testing.assert_array_equal(gradient, gradient[:1].repeat(len(X), axis=0))
+    expected = scores[0] + ((X - X[0]).astype(np.float64) * gradient[0]).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(scores, expected, atol=1e-3 * np.abs(scores).max())
+
+
+def test_magnitude_has_a_gradient_by_the_signs(clean):
+    X, y, _ = make_detection_set(clean, np.clip(clean + 0.1, 0, 1))
+    detector = PCADetector(n_components=1, magnitude=True, random_state=0).fit(X, y)
+    gradient = detector.value_and_gradient(X)[1]
+    scaled = detector.svm_[0].transform(detector.transform(X))[:, 0]
+    slope = (
+        detector.svm_[-1].coef_[0, 0] / detector.svm_[0].scale_[0] * detector.pca_.components_[0].reshape(X.shape[1:])
+    )
+    np.testing.assert_allclose(gradient, np.sign(scaled)[:, None, None, None] * slope, rtol=1e-4)

@@ -1,0 +1,123 @@
+"""Convolution statistics against NumPy and scikit-learn; the cascade against its stages, one after the other."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+
+from smartbox import FaceClassifier
+from smartbox.datasets import make_detection_set
+from smartbox.detectors import ConvFilterDetector, ConvFilterStatistics
+from tests.doubles import small_network
+
+
+@pytest.fixture(scope="module")
+def detector(face, attacked):
+    """Of a weak attack, so that every stage is left something to find."""
+    weak = attacked.clean + 0.4 * (attacked.X_adv - attacked.clean)
+    X, y, _ = make_detection_set(attacked.clean[:100], weak[:100])
+    return ConvFilterDetector(face, fpr=0.2, random_state=0).fit(X, y)
+
+
+def test_order_statistics_are_numpys(face, attacked):
+    X = attacked.clean
+    F = ConvFilterStatistics(face, layers="conv2").fit(X).transform(X)
+    responses = face.activations(X, ["conv2"])[0].reshape(150, -1, 6).astype(np.float64)
+    expected = [responses.min(axis=1), responses.max(axis=1), *np.percentile(responses, [25, 50, 75], axis=1)]
+    np.testing.assert_allclose(F[:, 6:], np.hstack(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_components_are_scikit_learns(face, attacked):
+    X, y, _ = attacked.train
+    statistics = ConvFilterStatistics(face, layers=["conv1", "conv2"]).fit(X, y)
+    responses = face.activations(X, ["conv1"])[0].astype(np.float64)
+    pca = PCA(whiten=True).fit(responses[y == 0].reshape(-1, 4))
+    expected = np.abs(pca.transform(responses.reshape(-1, 4))).reshape(len(X), -1, 4).mean(axis=1)
+    assert statistics.n_channels_ == [4, 6]
+    np.testing.assert_allclose(statistics.transform(X)[:, :4], expected, rtol=1e-3)
+
+
+def test_channels_that_never_respond():
+    network = small_network()
+    kernel, *rest = network.get_weights()
+    kernel[..., 1] = 0
+    rest[0][:] = -1e-3
+    network.set_weights([kernel, *rest])
+    X = np.random.default_rng(0).uniform(size=(20, 16, 12, 1)).astype(np.float32)
+    F = ConvFilterStatistics(FaceClassifier.from_network(network)).fit(X).transform(X)
+    assert np.isfinite(F).all() and np.abs(F).max() < 1e3
+    assert (F[:, [5, 9, 13, 17, 21]] == 0).all()  # minimum, maximum and quartiles of channel 1
+
+
+def test_statistics_feed_a_pipeline(face, attacked):
+    pipeline = make_pipeline(ConvFilterStatistics(face), StandardScaler(), SVC()).fit(*attacked.train[:2])
+    assert pipeline.score(*attacked.test[:2]) > 0.7
+
+
+def test_a_network_without_convolutions_asks_for_layers(attacked):
+    network = keras.Sequential([keras.Input((16, 12, 1)), keras.layers.Flatten(name="flat"), keras.layers.Dense(3)])
+    face = FaceClassifier.from_network(network)
+    with pytest.raises(ValueError, match=r"no convolution layer .* name the layers"):
+        ConvFilterStatistics(face).fit(attacked.clean)
+    assert ConvFilterStatistics(face, layers="flat").fit(attacked.clean).n_channels_ == [192]
+
+
+def test_one_forward_pass_a_face(face, attacked, detector):
+    before = face.pass_counts()["forward"]
+    detector.decision_function(attacked.clean)
+    assert face.pass_counts()["forward"] - before == 150
+
+
+def test_the_score_is_positive_where_one_stage_after_the_other_would_object(attacked, detector):
+    X = attacked.test[0]
+    F = detector.transform(X)
+    columns = [slice(0, 24), slice(24, 60)]
+    objected = np.zeros(len(X), dtype=bool)
+    for svm, stage, threshold in zip(detector.svms_, columns, detector.thresholds_, strict=True):
+        in_question = ~objected
+        objected[in_question] = svm.decision_function(F[in_question, stage]) > threshold
+    assert 0 < objected.sum() < len(X)
+    np.testing.assert_array_equal(detector.predict(X), objected)
+
+
+def test_later_stages_learn_from_what_the_first_lets_pass(detector):
+    first, second = (svm[0].n_samples_seen_ for svm in detector.svms_)
+    assert first == 200 > second > 100
+
+
+@pytest.mark.parametrize("fpr", [0.05, 0.1, 0.3])
+def test_all_stages_together_keep_the_rate(face, attacked, fpr):
+    detector = ConvFilterDetector(face, random_state=0).fit(*attacked.train[:2])
+    assert detector.predict(attacked.clean[:100]).mean() <= 0.1  # the folds that thresholds came from were other images
+    detector.calibrate(attacked.clean[100:], fpr=fpr)
+    assert fpr / 4 < detector.predict(attacked.clean[100:]).mean() <= fpr or fpr == 0.05
+    assert roc_auc_score(attacked.test[1], detector.decision_function(attacked.test[0])) > 0.9
+
+
+def test_one_stage_is_a_plain_svm(face, attacked):
+    X, y, _ = attacked.train
+    detector = ConvFilterDetector(face, layers="conv2", C=0.3, random_state=0).fit(X, y)
+    F = detector.transform(X)
+    svm = make_pipeline(StandardScaler(), LinearSVC(C=0.3, class_weight="balanced", max_iter=10_000)).fit(F, y)
+    scores = detector.decision_function(X) * detector.spreads_[0] + detector.thresholds_[0]
+    np.testing.assert_allclose(scores, svm.decision_function(F), rtol=1e-3, atol=1e-3)
+
+
+def test_stages_end_where_too_few_attacked_images_are_left(face, attacked):
+    X, y, _ = make_detection_set(attacked.clean[:40], attacked.X_adv[:40])
+    few = np.r_[0:40, 40:49]
+    assert len(ConvFilterDetector(face, random_state=0).fit(X[few], y[few]).svms_) == 1
+
+
+def test_too_few_clean_images_flag_nothing_and_say_so(face, attacked, detector):
+    detector = ConvFilterDetector(face, random_state=0).fit(*attacked.train[:2])
+    with pytest.warns(UserWarning, match="cannot bound"):
+        detector.calibrate(attacked.clean[:5])
+    assert not detector.predict(attacked.test[0]).any()
+    assert np.isfinite(detector.decision_function(attacked.test[0])).all()
+    with pytest.raises(ValueError, match="divide a percentage by 100"):
+        detector.calibrate(attacked.clean, fpr=5)
