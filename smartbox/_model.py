@@ -5,9 +5,9 @@ from sklearn.pipeline import Pipeline
 
 from smartbox._compat import FrozenEstimator
 
-
-# Among the names of layers: the logits, whatever the last layer is called and does.
+# Among the names of layers: the logits, whatever the last layer is called and does, and the images that come in.
 LOGITS = "<logits>"
+PIXELS = "<pixels>"
 
 
 class FaceModelMixin:
@@ -29,6 +29,14 @@ class FaceModelMixin:
     def is_label(self, y):
         """Boolean ``(n, n_classes)`` that marks each row's label."""
         return self.label_index(y)[:, None] == np.arange(len(self.classes_))
+
+    def layer_names(self, kind):
+        """Names of its layers of a kind; a model without layers has none."""
+        return []
+
+    def last_dropout(self):
+        """Name and rate of its last dropout layer; a model without one has None."""
+        return None
 
 
 class DefendedModel(FaceModelMixin):
@@ -78,6 +86,22 @@ class DefendedModel(FaceModelMixin):
         """As the model's own, by the images before the defences."""
         Z, pull_back = self._forward(X)
         return pull_back(self.model.activations_vjp(Z, layers, cotangents))
+
+    def layer_names(self, kind):
+        """As the model's own."""
+        return self.model.layer_names(kind)
+
+    def last_dropout(self):
+        """As the model's own."""
+        return self.model.last_dropout()
+
+    def head(self, layer, activations):
+        """As the model's own, which no defence precedes here."""
+        return self.model.head(layer, activations)
+
+    def head_vjp(self, layer, activations, cotangents):
+        """As the model's own."""
+        return self.model.head_vjp(layer, activations, cotangents)
 
     def _forward(self, X):
         backward = []

@@ -376,7 +376,8 @@ def _joined(parts):
 class BaseDetector(ClassifierMixin, ImageEstimator):
     """A classifier of images, 1 adversarial and 0 clean, whose ``decision_function`` grows with suspicion.
 
-    A subclass writes ``_fit(X, y)`` and ``_score(X)``; ``predict`` compares the score with ``threshold_``. One whose score
+    A subclass writes ``_fit(X, y)`` and ``_score(X)``; ``predict`` compares the score with ``threshold_``, which is 0 unless
+    ``_fit`` sets it: one whose score has no boundary of its own takes the `conformal_threshold` of clean scores. One whose score
     has a gradient, or a stand-in for one that its docstring declares, writes ``_value_and_gradient(X)``: then attacks can aim
     at a model and this detector together.
     """
@@ -399,8 +400,8 @@ class BaseDetector(ClassifierMixin, ImageEstimator):
         X = self._check_images(X, reset=True)
         y = self._check_two_classes(y, X)
         self.classes_ = np.unique(y)
-        self._fit(X, (y == self.classes_[1]).astype(int))
         self.threshold_ = 0.0
+        self._fit(X, (y == self.classes_[1]).astype(int))
         return self
 
     def decision_function(self, X):

@@ -5,8 +5,9 @@ from scipy.special import expit
 from sklearn.utils.validation import validate_data
 
 from smartbox import FaceClassifier
-from smartbox._model import FaceModelMixin
+from smartbox._model import LOGITS, PIXELS, FaceModelMixin
 from smartbox._objectives import OBJECTIVES
+from smartbox.detectors._features import NetworkFeatures
 from smartbox.estimator_checks import example_images
 
 
@@ -33,6 +34,43 @@ class NumpyModel(FaceModelMixin):
 
     def vjp(self, X, cotangents):
         return (cotangents @ self._weights(X)).astype(np.float32).reshape(X.shape)
+
+    def layer_names(self, kind):
+        return {"convolution": ["conv1", "conv2"], "vector": ["dense1", LOGITS], "dense": ["dense1"]}[kind]
+
+    def activations(self, X, layers):
+        """conv1 sees a pixel and its right neighbour, conv2 a pixel and the one two to the left; dense1 bends the logits."""
+        return [self._layer(X, name)[0] for name in layers]
+
+    def activations_vjp(self, X, layers, cotangents):
+        return np.sum(
+            [self._layer(X, name)[1](cotangent) for name, cotangent in zip(layers, cotangents, strict=True)],
+            axis=0,
+            dtype=np.float32,
+        )
+
+    def _layer(self, X, name):
+        """Output of a layer and its way back."""
+        if name == PIXELS:
+            return X, lambda cotangent: cotangent
+        if name == LOGITS:
+            return self.logits(X), lambda cotangent: self.vjp(X, cotangent)
+        if name == "dense1":
+            bent = np.tanh(0.3 * self.logits(X))
+            return bent, lambda cotangent: self.vjp(X, 0.3 * cotangent * (1 - bent**2))
+        shift = {"conv1": -1, "conv2": 2}[name]
+        here, there = np.array(
+            [[1, 3, -2], [2, -1, 3]], np.float32
+        )  # weights of the two pixels in each of three channels
+        grey = X.mean(axis=3, keepdims=True)
+        inner = here * grey + there * np.roll(grey, shift, axis=2)
+
+        def pull_back(cotangent):
+            slope = cotangent * np.cos(inner) / X.shape[3]
+            grey = slope @ here + np.roll(slope @ there, -shift, axis=2)
+            return np.broadcast_to(grey[..., None], X.shape)
+
+        return np.sin(inner), pull_back
 
 
 def affine_face(weights, bias, image_shape):
@@ -95,7 +133,13 @@ def tabular(cls):
             tags.input_tags.two_d_array = True
             return tags
 
-    if not hasattr(cls, "predict"):
+    if issubclass(cls, NetworkFeatures):
+        # scikit-learn's checks hand transformers labels of any kind, which mean nothing here
+        def fit(self, X, y=None):
+            return super(Tabular, self).fit(X)
+
+        Tabular.fit = fit
+    elif not hasattr(cls, "predict"):
 
         def transform(self, X):
             images = super(Tabular, self).transform(X)

@@ -259,7 +259,9 @@ def test_activations_pull_back_as_finite_differences_and_through_defences():
         way = rng.normal(size=X.shape) * 2e-4
         ahead, back = (X + way).astype(np.float32), (X - way).astype(np.float32)
         sides = [
-            sum((c * a.astype(np.float64)).sum() for c, a in zip(cotangents, model.activations(at, layers), strict=True))
+            sum(
+                (c * a.astype(np.float64)).sum() for c, a in zip(cotangents, model.activations(at, layers), strict=True)
+            )
             for at in (ahead, back)
         ]
         np.testing.assert_allclose(sides[0] - sides[1], (gradient * (ahead.astype(np.float64) - back)).sum(), rtol=0.02)

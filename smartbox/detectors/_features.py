@@ -88,6 +88,9 @@ class NetworkFeatures(ModelReferenceMixin, TransformerMixin, ImageEstimator):
     def _learn(self, batches):
         pass
 
+    def __sklearn_tags__(self):
+        return _float32_out(super().__sklearn_tags__())
+
 
 class FeatureDetector(ModelReferenceMixin, TransformerMixin, BaseDetector):
     """A detector that judges features of a network.
@@ -126,6 +129,27 @@ class FeatureDetector(ModelReferenceMixin, TransformerMixin, BaseDetector):
         """
         check_is_fitted(self, "threshold_")
         return self.features_.transform(self._check_images(X))
+
+    def __sklearn_tags__(self):
+        return _float32_out(super().__sklearn_tags__())
+
+
+def _float32_out(tags):
+    tags.transformer_tags.preserves_dtype = ["float32"]
+    return tags
+
+
+def layers_to_read(face, layers, *kinds):
+    """The layers that the user named, or, for None, all of some kinds (see `FaceClassifier.layer_names`)."""
+    if layers is not None:
+        return [layers] if isinstance(layers, str) else list(layers)
+    names = [name for kind in kinds for name in face.layer_names(kind)] if hasattr(face, "layer_names") else []
+    if not names:
+        raise ValueError(
+            f"found no {' or '.join(kinds)} layer at the top level of the model's network ({type(face).__name__}): name the "
+            "layers to read by the parameter layers."
+        )
+    return names
 
 
 def detection_scores(detectors, X):
