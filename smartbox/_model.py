@@ -77,15 +77,25 @@ class DefendedModel(FaceModelMixin):
         return pull_back(self.model.vjp(Z, cotangents))
 
     def activations(self, X, layers):
-        """As the model's own, of the defended images."""
+        """As the model's own, of the defended images; `PIXELS` are those that come in."""
+        defended = X
         for _, defense in self.defenses:
-            X = defense.transform(X)
-        return self.model.activations(X, layers)
+            defended = defense.transform(defended)
+        outputs = self.model.activations(defended, layers)
+        return [X if name == PIXELS else out for name, out in zip(_as_names(layers), outputs, strict=True)]
 
     def activations_vjp(self, X, layers, cotangents):
         """As the model's own, by the images before the defences."""
         Z, pull_back = self._forward(X)
-        return pull_back(self.model.activations_vjp(Z, layers, cotangents))
+        inside, direct = [], np.zeros_like(X)
+        for name, cotangent in zip(_as_names(layers), cotangents, strict=True):
+            if name == PIXELS:
+                direct += cotangent
+            else:
+                inside.append((name, cotangent))
+        if not inside:
+            return direct
+        return direct + pull_back(self.model.activations_vjp(Z, *zip(*inside, strict=True)))
 
     def layer_names(self, kind):
         """As the model's own."""
@@ -115,6 +125,10 @@ class DefendedModel(FaceModelMixin):
             return gradient
 
         return X, pull_all_back
+
+
+def _as_names(layers):
+    return [layers] if isinstance(layers, str) else list(layers)
 
 
 def as_face_model(pipeline_or_estimator):

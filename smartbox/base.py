@@ -377,9 +377,8 @@ class BaseDetector(ClassifierMixin, ImageEstimator):
     """A classifier of images, 1 adversarial and 0 clean, whose ``decision_function`` grows with suspicion.
 
     A subclass writes ``_fit(X, y)`` and ``_score(X)``; ``predict`` compares the score with ``threshold_``, which is 0 unless
-    ``_fit`` sets it: one whose score has no boundary of its own takes the `conformal_threshold` of clean scores. One whose score
-    has a gradient, or a stand-in for one that its docstring declares, writes ``_value_and_gradient(X)``: then attacks can aim
-    at a model and this detector together.
+    ``_fit`` sets another. One whose score has a gradient writes ``_value_and_gradient(X)``: then attacks can aim at a model and
+    this detector together. A stand-in for a gradient is declared by the attribute ``bpda = True`` and in the docstring.
     """
 
     def fit(self, X, y):
@@ -400,7 +399,7 @@ class BaseDetector(ClassifierMixin, ImageEstimator):
         X = self._check_images(X, reset=True)
         y = self._check_two_classes(y, X)
         self.classes_ = np.unique(y)
-        self.threshold_ = 0.0
+        self.threshold_ = 0.0  # a detector without a boundary of its own sets another
         self._fit(X, (y == self.classes_[1]).astype(int))
         return self
 

@@ -1,4 +1,4 @@
-"""Checks that every attack, defence and detector of SmartBox passes, for people who write their own.
+"""Checks that every attack, defence, detector and feature of SmartBox passes, for people who write their own.
 
 They do for images ``(n, height, width, channels)`` what scikit-learn's ``check_estimator`` does for tables.
 """
@@ -14,16 +14,17 @@ from sklearn.utils._testing import set_random_state
 
 from smartbox._model import as_face_model
 from smartbox.base import BaseAttack, BaseDefense, BaseDetector
+from smartbox.detectors._features import NetworkFeatures
 
 _SHAPE = (16, 12, 1)
 
 
 def check_image_estimator(estimator):
-    """Run every check that applies to an attack, a defence or a detector.
+    """Run every check that applies to an attack, a defence, a detector or the features of one.
 
     Parameters
     ----------
-    estimator : BaseAttack, BaseDefense or BaseDetector
+    estimator : BaseAttack, BaseDefense, BaseDetector or NetworkFeatures
         An instance; an attack with its model, which must take images of the model's own shape. It is cloned, never changed.
 
     Raises
@@ -67,7 +68,8 @@ def image_checks(estimator):
     """The checks that apply, as ``(name, function without parameters)``."""
     if isinstance(estimator, type) or not isinstance(estimator, tuple(_OF_KIND)):
         raise TypeError(
-            f"expected an instance of an attack, defence or detector (BaseAttack, BaseDefense, BaseDetector), got {estimator!r}."
+            "expected an instance of an attack, defence, detector or feature (BaseAttack, BaseDefense, BaseDetector, "
+            f"NetworkFeatures), got {estimator!r}."
         )
     checks = list(_COMMON)
     for kind, more in _OF_KIND.items():
@@ -304,6 +306,69 @@ def check_detector_is_classifier(estimator):
         raise AssertionError("an unfitted detector predicts")
 
 
+def check_detector_gradient(estimator):
+    """``value_and_gradient`` gives the scores of ``decision_function`` and, by central differences, their derivative.
+
+    A detector without a gradient raises; of one that declares ``bpda = True`` only the scores and the shape are compared.
+    """
+    detector, _ = _prepared(estimator)
+    X = _images_without_equal_pixels(estimator)
+    if type(detector)._value_and_gradient is BaseDetector._value_and_gradient:
+        try:
+            detector.value_and_gradient(X)
+        except ValueError as error:
+            assert "no gradient" in str(error)
+            return
+        raise AssertionError("a detector without a gradient returns one")
+    scores, gradient = detector.value_and_gradient(X)
+    np.testing.assert_allclose(scores, detector.decision_function(X), rtol=1e-4, atol=1e-5)
+    assert gradient.shape == X.shape and np.isfinite(gradient).all()
+    if not getattr(detector, "bpda", False):
+        _compare_with_differences(detector.decision_function, gradient, X)
+
+
+def check_features_are_a_table(estimator):
+    """One row of finite float32 numbers an image, and the labels of ``fit`` leave out attacked images."""
+    features, X = _prepared(estimator)
+    F = features.transform(X)
+    assert F.ndim == 2 and len(F) == len(X) and F.dtype == np.float32 and np.isfinite(F).all()
+    clean = clone(estimator)
+    set_random_state(clean, 0)
+    np.testing.assert_allclose(clean.fit(X[_detection_labels(X) == 0]).transform(X), F, rtol=1e-4, atol=1e-5)
+
+
+def check_features_gradient(estimator):
+    """The way back of ``vjp`` is, by central differences, the derivative of the features, where they have one."""
+    if not hasattr(estimator, "_spread"):
+        return
+    features, _ = _prepared(estimator)
+    X = _images_without_equal_pixels(estimator)
+    F, pull_back = features.vjp(X)
+    np.testing.assert_allclose(F, features.transform(X), rtol=1e-4, atol=1e-5)
+    cotangents = np.random.default_rng(0).normal(size=F.shape).astype(np.float32)
+    gradient = pull_back(cotangents)
+    if not getattr(features, "bpda", False):
+        _compare_with_differences(lambda X: (features.transform(X) * cotangents).sum(axis=1), gradient, X)
+
+
+def _images_without_equal_pixels(estimator):
+    """Noise: the largest of some numbers is then one of them, and pooling has a derivative."""
+    images = _images_for(estimator)
+    return np.random.default_rng(0).uniform(0.3, 0.7, images.shape).astype(np.float32)
+
+
+def _compare_with_differences(function, gradient, X):
+    """Most images must agree: at some, a kink may lie within the step, which float32 keeps from being smaller."""
+    way = np.random.default_rng(1).normal(size=X.shape).astype(np.float32) * np.float32(5e-5)
+    ahead, behind = X + way, X - way
+    numeric = function(ahead).astype(np.float64) - function(behind)
+    analytic = (gradient * (ahead.astype(np.float64) - behind)).sum(axis=(1, 2, 3))
+    error, size = np.median(np.abs(analytic - numeric)), np.median(np.abs(numeric))
+    assert error <= 0.02 * size + 1e-6, (
+        f"the gradient differs from finite differences of about {size:.3g} by {error:.3g}"
+    )
+
+
 _COMMON = [
     check_parameters_kept, check_input_untouched, check_repeats, check_batches_and_order, check_pickle, check_bad_images_raise,
 ]  # fmt: skip
@@ -312,5 +377,6 @@ _OF_KIND = {
     BaseAttack: [
         check_images_out, check_works_unfitted, check_attack_lowers_accuracy, check_attack_keeps_eps, check_attack_shares_model,
     ],
-    BaseDetector: [check_detector_is_classifier],
+    BaseDetector: [check_detector_is_classifier, check_detector_gradient],
+    NetworkFeatures: [check_features_are_a_table, check_features_gradient],
 }  # fmt: skip

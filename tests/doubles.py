@@ -25,7 +25,8 @@ class NumpyModel(FaceModelMixin):
         return np.sin(2 * np.pi * (self.classes_[:, None] + 1) * place + 1 + self.classes_[:, None]).astype(np.float32)
 
     def logits(self, X):
-        return X.reshape(len(X), -1) @ self._weights(X).T
+        # in float64, whose rounding does not show the number of rows
+        return (X.reshape(len(X), -1).astype(np.float64) @ self._weights(X).T).astype(np.float32)
 
     def value_and_gradient(self, X, y, objective="cross_entropy"):
         logits = self.logits(X)

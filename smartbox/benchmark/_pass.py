@@ -119,7 +119,10 @@ class Pass:
         trained_on = " + ".join(attacked)
         for name, detector in self.plan.detector.items():
             self._say(f"{name} learns to detect {trained_on}")
-            detector = _seeded(clone(detector), self.seed).fit(X_fit, y_fit)
+            detector = _seeded(clone(detector), self.seed)
+            if "model" in detector.get_params(deep=False):
+                detector.set_params(model=self.face)
+            detector.fit(X_fit, y_fit)
             for attack, X_adv in attacked.items():
                 X, y, _ = make_detection_set(*_perturbed(self.X, X_adv))
                 report = detection_report(y, detector.decision_function(X), threshold=detector.threshold_)

@@ -7,11 +7,13 @@ import re
 from sklearn.utils import Bunch
 
 from smartbox._checks import as_number
+from smartbox.base import BaseAttack, BaseDefense, BaseDetector
 
 KINDS = {"attack": "attacks", "defense": "defenses", "detector": "detectors"}
+_BASES = {"attack": BaseAttack, "defense": BaseDefense, "detector": BaseDetector}  # features of detectors are none
 # Parameters that are not to be chosen, and why.
 OF_THE_RUN = {
-    "model": "attacks meet the network, and the network behind each defence",
+    "model": "attacks meet the network, and the network behind each defence; detectors look into the network",
     "random_state": "each pass takes it from its seed; choose seeds (--seed)",
     "verbose": "the run decides it; use verbose of Benchmark (--quiet)",
 }
@@ -19,9 +21,9 @@ OF_THE_RUN = {
 
 def available(kind):
     """Exported classes of a kind (``attack``, ``defense``, ``detector``), by command-line name."""
-    package = __import__(f"smartbox.{KINDS[kind]}", fromlist=["*"])
+    package, base = __import__(f"smartbox.{KINDS[kind]}", fromlist=["*"]), _BASES[kind]
     classes = [getattr(package, name) for name in package.__all__]
-    return {command_name(cls): cls for cls in classes if inspect.isclass(cls)}
+    return {command_name(cls): cls for cls in classes if inspect.isclass(cls) and issubclass(cls, base)}
 
 
 def command_name(cls):
@@ -42,9 +44,10 @@ def find(kind, name):
 
 
 def make(kind, name, parameters):
-    """An instance by its name; see `build`. An attack has no model yet."""
+    """An instance by its name; see `build`. One that takes a model has none yet."""
     name, cls = find(kind, name)
-    return build(cls, f"{kind} {name!r}", parameters, **({"model": None} if kind == "attack" else {}))
+    takes_model = "model" in inspect.signature(cls).parameters
+    return build(cls, f"{kind} {name!r}", parameters, **({"model": None} if takes_model else {}))
 
 
 def build(cls, what, parameters, **more):

@@ -1,6 +1,28 @@
-"""Detectors of adversarial images: classifiers, 1 adversarial and 0 clean."""
+"""Detectors of adversarial images: classifiers, 1 adversarial and 0 clean; and the features that they judge."""
 
+from smartbox.detectors._feature_squeezing import FeatureSqueezingDetector, SqueezingDistances
 from smartbox.detectors._features import detection_scores
+from smartbox.detectors._kernel_density import KernelDensityDetector, KernelDensityFeatures
+from smartbox.detectors._layer_differences import LayerDifferenceDetector, LayerDifferences
+from smartbox.detectors._lid import LIDDetector, LocalIntrinsicDimensionality
+from smartbox.detectors._mahalanobis import MahalanobisDetector, MahalanobisDistances
+from smartbox.detectors._mmd import mmd_test
 from smartbox.detectors._pca import PCADetector
+from smartbox.detectors._whitened_pca import WhitenedPCADetector
 
-__all__ = ["PCADetector", "detection_scores"]
+__all__ = [
+    "FeatureSqueezingDetector",
+    "KernelDensityDetector",
+    "KernelDensityFeatures",
+    "LIDDetector",
+    "LayerDifferenceDetector",
+    "LayerDifferences",
+    "LocalIntrinsicDimensionality",
+    "MahalanobisDetector",
+    "MahalanobisDistances",
+    "PCADetector",
+    "SqueezingDistances",
+    "WhitenedPCADetector",
+    "detection_scores",
+    "mmd_test",
+]

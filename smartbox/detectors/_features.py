@@ -152,6 +152,11 @@ def layers_to_read(face, layers, *kinds):
     return names
 
 
+def through_softmax(p, cotangents):
+    """The gradient by logits, of that by their softmax ``p``; classes along the last axis."""
+    return p * (cotangents - (p * cotangents).sum(axis=-1, keepdims=True))
+
+
 def detection_scores(detectors, X):
     """Scores of several fitted detectors, with one pass over the network where they share it.
 
