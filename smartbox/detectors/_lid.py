@@ -146,7 +146,8 @@ class LIDDetector(LogisticDetector):
 
     Notes
     -----
-    Negatives are the clean images and, of each, one with Gaussian noise as large as the attacks in training.
+    Negatives are the clean images and, of each, one with Gaussian noise as large as the attacks in training. Faces of
+    identities that the clean images in training lack have no neighbourhood, and are judged at random or worse.
     ``value_and_gradient`` is exact wherever the set of neighbours does not change.
 
     References

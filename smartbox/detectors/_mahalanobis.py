@@ -126,8 +126,9 @@ class MahalanobisDetector(LogisticDetector):
 
     Notes
     -----
-    Negatives are the clean images and, of each, one with Gaussian noise as large as the attacks in training. The step of the
-    image towards smaller distance, which the paper takes before it measures, is left out: it costs a gradient a layer.
+    Negatives are the clean images and, of each, one with Gaussian noise as large as the attacks in training. Faces of
+    identities that the clean images in training lack are far from all classes, clean or attacked. The step of the image
+    towards smaller distance, which the paper takes before it measures, is left out: it costs a gradient a layer.
     ``value_and_gradient`` is exact wherever the nearest identity does not change.
 
     References
