@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from smartbox._model import LOGITS
+from smartbox._model import LOGITS, PIXELS
 from smartbox._objectives import OBJECTIVES
 
 # Rows in one compiled call: 128 faces of 96x84 are within a few percent of the best speed, and take about 0.3
@@ -53,7 +53,8 @@ class NetworkEngine:
         self._logits = _find_logits(network)
         out = _probe(self._logits, self.image_shape)
         _refuse_nan(network, out)
-        if _are_probabilities(out):
+        self._hides_softmax = _are_probabilities(out)
+        if self._hides_softmax:
             self._logits = _log_of(self._logits)
         self.counts = {"forward": 0, "backward": 0, "traces": 0}
         self._functions = {}
@@ -89,7 +90,7 @@ class NetworkEngine:
         return out
 
     def activations(self, X, layers):
-        """Outputs of the named layers, a list of arrays; `LOGITS` names the logits."""
+        """Outputs of the named layers, a list of arrays; `LOGITS` names the logits, `PIXELS` the images."""
         run = self._compiled(("activations", tuple(layers)), lambda: self._build_activations(layers))
         out = self._in_batches(run, X)
         self._count(forward=len(X))
@@ -103,7 +104,7 @@ class NetworkEngine:
         return out
 
     def layer_names(self, kind):
-        """Names of the layers of a kind, ``convolution`` or ``vector``, in the network's order."""
+        """Names of the layers of a kind, in the network's order; see `FaceClassifier.layer_names`."""
         if kind not in _KINDS:
             raise ValueError(f"expected kind as one of {', '.join(_KINDS)}, got {kind!r}.")
         network = self._network()
@@ -119,7 +120,28 @@ class NetworkEngine:
         ends = {last.name}
         if _is_softmax(last):
             ends.add(last._inbound_nodes[node].input_tensors[0]._keras_history.operation.name)
-        return [*dict.fromkeys(name for name in names if name not in ends), LOGITS]
+        hidden = [name for name in dict.fromkeys(names) if name not in ends]
+        return [*hidden, LOGITS] if kind == "vector" else hidden
+
+    def last_dropout(self):
+        """Name and rate of the last layer that drops single units, or None."""
+        found = [
+            (layer.name, float(layer.rate))
+            for layer, _ in _operations(self._network())
+            if type(layer) is keras.layers.Dropout and layer.noise_shape is None and layer.rate > 0
+        ]
+        return found[-1] if found else None
+
+    def head(self, layer, activations):
+        """Logits from a layer's output; counts no pass, since the images pass only a part of the network."""
+        (logits,) = self._in_batches(self._compiled(("head", layer), lambda: self._build_head(layer)), activations)
+        return logits
+
+    def head_vjp(self, layer, activations, cotangents):
+        """Gradient by a layer's output of ``(cotangents * logits).sum()``."""
+        run = self._compiled(("head_vjp", layer), lambda: self._build_head_vjp(layer))
+        (out,) = self._in_batches(run, activations, np.asarray(cotangents, dtype=np.float32))
+        return out
 
     def train_step(self, optimizer):
         """A compiled ``step(x, index, weight) -> (loss, number correct)`` that updates the network."""
@@ -230,21 +252,57 @@ class NetworkEngine:
 
         return _compile(run, [self._signature()[0], *(tf.TensorSpec(shape, tf.float32) for shape in shapes)])
 
+    def _build_head(self, layer):
+        read, shape = self._head_reader(layer)
+
+        def run(a):
+            self.counts["traces"] += 1
+            return (read(a, training=False),)
+
+        return _compile(run, [tf.TensorSpec(shape, tf.float32)])
+
+    def _build_head_vjp(self, layer):
+        read, shape = self._head_reader(layer)
+
+        def run(a, cotangents):
+            self.counts["traces"] += 1
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(a)
+                logits = read(a, training=False)
+            return (_gradient(tape, logits, a, cotangents),)
+
+        return _compile(run, [tf.TensorSpec(shape, tf.float32), tf.TensorSpec([None, self.n_outputs], tf.float32)])
+
+    def _head_reader(self, layer):
+        """A function from a layer's output to the logits, and the shape of that output."""
+        network = self._network()
+        outputs = _layer_outputs(network)
+        _check_layers([layer], outputs)
+        try:
+            head = keras.Model(outputs[layer], network.outputs[0])
+        except ValueError as error:
+            raise ValueError(
+                f"the logits do not follow from the output of layer {layer!r} alone: the network leads past it. Choose "
+                "a layer that every path passes."
+            ) from error
+        logits = _find_logits(head)
+        return _log_of(logits) if self._hides_softmax else logits, [None, *outputs[layer].shape[1:]]
+
     def _reader(self, layers):
         """A function from images to the outputs of layers, and the shapes of these."""
         if not layers:
             raise ValueError("expected the name of at least one layer, got none.")
         network = self._network()
         outputs = _layer_outputs(network)
-        for name in layers:
-            if name not in outputs and name != LOGITS:
-                raise ValueError(f"the network has no layer {name!r}; its layers are {', '.join(outputs)}.")
-        inner = [name for name in dict.fromkeys(layers) if name != LOGITS]
+        inner = [name for name in dict.fromkeys(layers) if name not in (LOGITS, PIXELS)]
+        _check_layers(inner, outputs)
         part = keras.Model(network.inputs[0], [outputs[name] for name in inner]) if inner else None
-        shapes = {name: [None, *outputs[name].shape[1:]] for name in inner} | {LOGITS: [None, self.n_outputs]}
+        shapes = {name: [None, *outputs[name].shape[1:]] for name in inner}
+        shapes |= {LOGITS: [None, self.n_outputs], PIXELS: [None, *self.image_shape]}
 
         def read(x):
             found = dict(zip(inner, tf.nest.flatten(part(x, training=False)), strict=True)) if inner else {}
+            found[PIXELS] = x
             if LOGITS in layers:
                 found[LOGITS] = self._logits(x, training=False)
             return tuple(tf.cast(found[name], tf.float32) for name in layers)
@@ -329,7 +387,13 @@ _VECTORS = (
     keras.layers.Flatten, keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D, keras.layers.Dense, keras.Model,
 )  # fmt: skip
 # Types of layers, and the rank of their output; a network inside the network counts by its output.
-_KINDS = {"convolution": (_CONVOLUTIONS, 4), "vector": (_VECTORS, 2)}
+_KINDS = {"convolution": (_CONVOLUTIONS, 4), "vector": (_VECTORS, 2), "dense": (keras.layers.Dense, 2)}
+
+
+def _check_layers(layers, outputs):
+    for name in layers:
+        if name not in outputs:
+            raise ValueError(f"the network has no layer {name!r}; its layers are {', '.join(outputs)}.")
 
 
 def _find_logits(network, output=0):

@@ -5,8 +5,9 @@ from sklearn.pipeline import Pipeline
 
 from smartbox._compat import FrozenEstimator
 
-# Among the names of layers: the logits, whatever the last layer is called and does.
+# Among the names of layers: the logits, whatever the last layer is called and does, and the images that come in.
 LOGITS = "<logits>"
+PIXELS = "<pixels>"
 
 
 def is_rejection(model, predicted):
@@ -40,13 +41,17 @@ class FaceModelMixin:
         """Column of each label in the logits."""
         return np.searchsorted(self.classes_, y)
 
+    def is_label(self, y):
+        """Boolean ``(n, n_classes)`` that marks each row's label."""
+        return self.label_index(y)[:, None] == np.arange(len(self.classes_))
+
     def layer_names(self, kind):
         """Names of its layers of a kind; a model without layers has none."""
         return []
 
-    def is_label(self, y):
-        """Boolean ``(n, n_classes)`` that marks each row's label."""
-        return self.label_index(y)[:, None] == np.arange(len(self.classes_))
+    def last_dropout(self):
+        """Name and rate of its last dropout layer; a model without one has None."""
+        return None
 
 
 class DefendedModel(FaceModelMixin):
@@ -92,20 +97,42 @@ class DefendedModel(FaceModelMixin):
         gradients = self.model.vjps(Z, cotangents)
         return np.stack([pull_back(each) for each in np.moveaxis(gradients, 1, 0)], axis=1)
 
-    def layer_names(self, kind):
-        """As the model's own."""
-        return self.model.layer_names(kind)
-
     def activations(self, X, layers):
-        """As the model's own, of the defended images."""
+        """As the model's own, of the defended images; `PIXELS` are those that come in."""
+        defended = X
         for _, defense in self.defenses:
-            X = defense.transform(X)
-        return self.model.activations(X, layers)
+            defended = defense.transform(defended)
+        outputs = self.model.activations(defended, layers)
+        return [X if name == PIXELS else out for name, out in zip(_as_names(layers), outputs, strict=True)]
 
     def activations_vjp(self, X, layers, cotangents):
         """As the model's own, by the images before the defences."""
         Z, pull_back = self._forward(X)
-        return pull_back(self.model.activations_vjp(Z, layers, cotangents))
+        inside, direct = [], np.zeros_like(X)
+        for name, cotangent in zip(_as_names(layers), cotangents, strict=True):
+            if name == PIXELS:
+                direct += cotangent
+            else:
+                inside.append((name, cotangent))
+        if not inside:
+            return direct
+        return direct + pull_back(self.model.activations_vjp(Z, *zip(*inside, strict=True)))
+
+    def layer_names(self, kind):
+        """As the model's own."""
+        return self.model.layer_names(kind)
+
+    def last_dropout(self):
+        """As the model's own."""
+        return self.model.last_dropout()
+
+    def head(self, layer, activations):
+        """As the model's own, which no defence precedes here."""
+        return self.model.head(layer, activations)
+
+    def head_vjp(self, layer, activations, cotangents):
+        """As the model's own."""
+        return self.model.head_vjp(layer, activations, cotangents)
 
     def _forward(self, X):
         backward = []
@@ -119,6 +146,10 @@ class DefendedModel(FaceModelMixin):
             return gradient
 
         return X, pull_all_back
+
+
+def _as_names(layers):
+    return [layers] if isinstance(layers, str) else list(layers)
 
 
 def as_face_model(pipeline_or_estimator, *, detector=None, scale=1.0):

@@ -279,24 +279,6 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             )
         return engine.vjp(X, self._unsorted(cotangents))
 
-    def layer_names(self, kind):
-        """Names of the network's layers of a kind, in its order.
-
-        Parameters
-        ----------
-        kind : {"convolution", "vector"}
-            "convolution": convolutions of any sort, and networks inside the network that give maps. "vector": what gives one
-            vector an image, i.e. flattening, global pooling, dense layers and networks inside the network; the last one,
-            which gives the logits, is called ``"<logits>"``.
-
-        Returns
-        -------
-        names : list of str
-            For `activations`.
-        """
-        check_is_fitted(self, "network_")
-        return self._engine(self.network_).layer_names(kind)
-
     def vjps(self, X, cotangents):
         """Several gradients an image on one forward pass, about 1.5 times as fast as one `vjp` after the other.
 
@@ -328,7 +310,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         X : array-like of shape (n, height, width, channels)
             Images in [0, 1].
         layers : sequence of str
-            Names of layers of ``network_``; ``"<logits>"`` stands for the logits.
+            Names of layers of ``network_``; ``"<logits>"`` stands for the logits, ``"<pixels>"`` for the images.
 
         Returns
         -------
@@ -363,6 +345,64 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             for name, cotangent in zip(layers, cotangents, strict=True)
         ]
         return engine.activations_vjp(X, layers, by_output)
+
+    def layer_names(self, kind):
+        """Names of the network's layers of a kind, in its order.
+
+        Parameters
+        ----------
+        kind : {"convolution", "vector", "dense"}
+            "convolution": convolutions of any sort, and networks inside the network that give maps. "vector": what gives one
+            vector an image, i.e. flattening, global pooling, dense layers and networks inside the network; the last one,
+            which gives the logits, is called ``"<logits>"``. "dense": hidden dense layers, those before the logits.
+
+        Returns
+        -------
+        names : list of str
+            For `activations`.
+        """
+        check_is_fitted(self, "network_")
+        return self._engine(self.network_).layer_names(kind)
+
+    def last_dropout(self):
+        """Name and rate of the last layer that drops single units, ``(str, float)``; None if there is none."""
+        check_is_fitted(self, "network_")
+        return self._engine(self.network_).last_dropout()
+
+    def head(self, layer, activations):
+        """Logits from the output of an inner layer: only the part of the network behind it runs.
+
+        Parameters
+        ----------
+        layer : str
+            Name of a layer of ``network_`` that every path to the logits passes.
+        activations : ndarray of shape (n, ...)
+            What the layer is taken to have returned for ``n`` images.
+
+        Returns
+        -------
+        logits : ndarray of shape (n, n_classes), float32
+        """
+        check_is_fitted(self, "network_")
+        return self._sorted(self._engine(self.network_).head(layer, activations))
+
+    def head_vjp(self, layer, activations, cotangents):
+        """Gradient by ``activations`` of ``(cotangents * head(layer, activations)).sum()``.
+
+        Parameters
+        ----------
+        layer : str
+            As for `head`.
+        activations : ndarray of shape (n, ...)
+            As for `head`.
+        cotangents : ndarray of shape (n, n_classes)
+
+        Returns
+        -------
+        gradient : ndarray like activations
+        """
+        check_is_fitted(self, "network_")
+        return self._engine(self.network_).head_vjp(layer, activations, self._unsorted(np.asarray(cotangents)))
 
     def pass_counts(self):
         """Images passed ``forward`` and ``backward`` through the network so far, and how many ``traces``.

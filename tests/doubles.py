@@ -5,7 +5,7 @@ from scipy.special import expit
 from sklearn.utils.validation import validate_data
 
 from smartbox import FaceClassifier
-from smartbox._model import LOGITS, FaceModelMixin
+from smartbox._model import LOGITS, PIXELS, FaceModelMixin
 from smartbox._objectives import OBJECTIVES
 from smartbox.detectors._features import NetworkFeatures
 from smartbox.estimator_checks import example_images
@@ -37,7 +37,7 @@ class NumpyModel(FaceModelMixin):
         return (cotangents @ self._weights(X)).astype(np.float32).reshape(X.shape)
 
     def layer_names(self, kind):
-        return {"convolution": ["conv1", "conv2"], "vector": ["dense1", LOGITS]}[kind]
+        return {"convolution": ["conv1", "conv2"], "vector": ["dense1", LOGITS], "dense": ["dense1"]}[kind]
 
     def activations(self, X, layers):
         """conv1 sees a pixel and its right neighbour, conv2 a pixel and the one two to the left; dense1 bends the logits."""
@@ -52,6 +52,8 @@ class NumpyModel(FaceModelMixin):
 
     def _layer(self, X, name):
         """Output of a layer and its way back."""
+        if name == PIXELS:
+            return X, lambda cotangent: cotangent
         if name == LOGITS:
             return self.logits(X), lambda cotangent: self.vjp(X, cotangent)
         if name == "dense1":

@@ -97,6 +97,17 @@ PARAMETERS = {
         {"n_components": 3},
         {"n_components": 0.9, "components": "trailing", "whiten": True, "magnitude": True},
     ],
+    "FeatureSqueezingDetector": [{}, {"bits": (3,), "medians": ()}],
+    "KernelDensityDetector": [{}, {"layer": "dense1", "n_components": 2, "bandwidth": 0.5, "n_passes": 0}],
+    "KernelDensityFeatures": [{}, {"layer": "conv2", "n_components": None}],
+    "LIDDetector": [{}, {"layers": ["conv2", "dense1"], "n_neighbors": 5, "n_references": 8}],
+    "LayerDifferenceDetector": [{}, {"layers": "conv1", "C": 10.0}],
+    "LayerDifferences": [{}, {"layers": ["conv2", "dense1"]}],
+    "LocalIntrinsicDimensionality": [{}, {"layers": "conv2", "n_neighbors": 3}],
+    "MahalanobisDetector": [{}, {"layers": ["dense1"], "C": 0.1}],
+    "MahalanobisDistances": [{}, {"layers": ["conv1", "dense1"]}],
+    "SqueezingDistances": [{}, {"bits": [2, 6], "medians": [4]}],
+    "WhitenedPCADetector": [{}, {"first": 0.0, "last": 0.7}],
 }
 # scikit-learn's checks that a class may fail, each with its reason.
 EXCUSES = {
@@ -108,6 +119,19 @@ EXCUSES = {
         cls.__name__: {"check_classifiers_classes": "text labels would leave open which of them means adversarial"}
         for cls in CLASSES
         if issubclass(cls, BaseDetector)
+    },
+    "FeatureSqueezingDetector": {
+        "check_classifiers_classes": "text labels would leave open which of them means adversarial",
+        "check_classifiers_train": "scores are distances, so that the boundary is threshold_ and not 0",
+        "check_classifiers_train(readonly_memmap=True)": "as above",
+        "check_classifiers_train(readonly_memmap=True,X_dtype=float32)": "as above",
+    },
+    **{
+        name: dict.fromkeys(
+            ("check_transformer_general", "check_transformer_data_not_an_array"),
+            "as TargetEncoder: fit_transform leaves out the image itself and what it was made of",
+        )
+        for name in ("KernelDensityFeatures", "LocalIntrinsicDimensionality", "MahalanobisDistances")
     },
     **{
         name: {"check_transformer_n_iter": "fit iterates nothing; an attack's iterations are report_.n_iterations"}

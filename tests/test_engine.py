@@ -22,7 +22,7 @@ from sklearn.pipeline import make_pipeline
 from smartbox import FaceClassifier, as_face_model
 from smartbox import _engine as engine_module
 from smartbox._engine import engine_of
-from smartbox._model import LOGITS
+from smartbox._model import LOGITS, PIXELS
 from smartbox.attacks import FGSM
 from smartbox.defenses import GaussianBlur
 from smartbox.estimator_checks import example_images
@@ -309,6 +309,8 @@ def use_everything(network):
     face.value_and_gradient(X, Y)
     face.vjp(X, np.zeros((5, 3)))
     face.activations(X, [network.layers[-1].name])
+    name = network.layers[0].name
+    face.head_vjp(name, face.activations(X, name)[0], np.zeros((5, 3)))
     make_pipeline(GaussianBlur(), face).predict(X)
 
 
@@ -471,6 +473,82 @@ def test_activations_refuse_unknown_names_and_none():
         face.activations(images, ["conv9"])
     with pytest.raises(ValueError, match="at least one layer"):
         face.activations(images, [])
+
+
+def test_pixels_are_an_activation():
+    network = smooth_network()
+    pixels, logits = engine_of(network).activations(X, [PIXELS, LOGITS])
+    np.testing.assert_array_equal(pixels, X)
+    weights = RNG.normal(size=X.shape)
+    gradient = engine_of(network).activations_vjp(X, [PIXELS, LOGITS], [weights, np.zeros_like(logits)])
+    np.testing.assert_allclose(gradient, weights, rtol=1e-6)
+
+
+def dropping(last="linear"):
+    return keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            layers.Conv2D(3, 2, name="conv"),
+            layers.Dropout(0.1, name="first"),
+            layers.Flatten(name="flat"),
+            layers.Dense(6, activation="tanh", name="hidden"),
+            layers.Dropout(0.25, name="second"),
+            layers.Dropout(0.0, name="idle"),
+            layers.Dense(3, activation=last, name="out"),
+        ]
+    )
+
+
+@pytest.mark.parametrize("last", ["linear", "softmax"])
+@pytest.mark.parametrize("layer", ["conv", "second", "idle"])
+def test_head_continues_where_activations_stop(layer, last):
+    network = dropping(last)
+    face = FaceClassifier.from_network(network, classes=[5, 3, 4])
+    at = face.activations(X, layer)[0]
+    np.testing.assert_allclose(face.head(layer, at), face.logits(X), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(face.head(layer, at[2:3]), face.head(layer, at)[2:3])
+    cotangents = RNG.normal(size=(5, 3))
+    by_layer = face.head_vjp(layer, at, cotangents)
+    way = RNG.normal(size=at.shape) * 1e-2
+    ahead, back = (face.head(layer, at + side * way).astype(np.float64) for side in (1, -1))
+    np.testing.assert_allclose((by_layer * way).sum(), (cotangents * (ahead - back)).sum() / 2, rtol=1e-3)
+    np.testing.assert_allclose(face.activations_vjp(X, [layer], [by_layer]), face.vjp(X, cotangents), atol=1e-5)
+
+
+def test_head_behind_a_hidden_softmax_gives_the_same_logits():
+    inputs = keras.Input(SHAPE)
+    hidden = layers.Dense(6, name="hidden")(layers.Flatten()(inputs))
+    shares = [layers.Dense(3, activation="softmax")(hidden) for _ in range(2)]
+    network = keras.Model(inputs, layers.average(shares))
+    face = FaceClassifier.from_network(network)
+    np.testing.assert_allclose(face.head("hidden", face.activations(X, "hidden")[0]), face.logits(X), atol=1e-5)
+
+
+def test_head_refuses_a_layer_that_the_network_leads_past():
+    inputs = keras.Input(SHAPE)
+    flat = layers.Flatten()(inputs)
+    hidden = layers.Dense(12, name="hidden")(flat)
+    face = FaceClassifier.from_network(keras.Model(inputs, layers.Dense(3)(layers.add([flat, hidden]))))
+    with pytest.raises(ValueError, match="'hidden' alone: the network leads past it"):
+        face.head("hidden", np.zeros((1, 12)))
+    with pytest.raises(ValueError, match="no layer 'conv9'"):
+        face.head("conv9", np.zeros((1, 12)))
+
+
+def test_layers_by_kind_and_the_last_dropout():
+    face = as_face_model(make_pipeline(GaussianBlur(), FaceClassifier.from_network(dropping("softmax"))))
+    assert face.layer_names("convolution") == ["conv"]
+    assert face.layer_names("vector") == ["flat", "hidden", LOGITS]
+    assert face.layer_names("dense") == ["hidden"]
+    assert face.last_dropout() == ("second", 0.25)
+    with pytest.raises(ValueError, match="convolution, vector, dense, got 'pooling'"):
+        face.layer_names("pooling")
+    assert FaceClassifier.from_network(smooth_network()).last_dropout() is None
+    whole_maps = keras.Sequential(
+        [keras.Input(SHAPE), layers.SpatialDropout2D(0.5), layers.Flatten(), layers.Dense(3), layers.Softmax()]
+    )
+    other = FaceClassifier.from_network(whole_maps)
+    assert other.last_dropout() is None and other.layer_names("dense") == []
 
 
 # Networks that are refused

@@ -78,7 +78,7 @@ def test_gradient_is_that_of_finite_differences(affine, objective, towards):
         face, y = affine_face(weights, bias, SHAPE), np.arange(len(X)) % 5
         detector = fitted(np.linspace(-1, 1, 20), 0.0, X)
     model = as_face_model(face, detector=detector, scale=3.0)
-    values, _, gradient = model.value_and_gradient(X, y, objective, towards)
+    _, _, gradient = model.value_and_gradient(X, y, objective, towards)
     way = np.random.default_rng(0).normal(size=X.shape).astype(np.float32) * np.float32(1e-4)
     ahead, back = X + way, X - way
     change = (

@@ -250,9 +250,10 @@ def test_activations_pull_back_as_finite_differences_and_through_defences():
     defended = as_face_model(make_pipeline(GaussianBlur(sigma=0.5), face))
     rng = np.random.default_rng(0)
     X = rng.uniform(0.3, 0.7, (3, *face.image_shape_)).astype(np.float32)  # no equal pixels: pooling has no ties
-    layers = ["pool1", "<logits>", "dense1"]
+    layers = ["pool1", "<logits>", "<pixels>", "dense1"]
     for model in (face, defended):
         outputs = model.activations(X, layers)
+        np.testing.assert_array_equal(outputs[2], X)
         np.testing.assert_array_equal(outputs[1], model.logits(X))
         cotangents = [rng.normal(size=out.shape).astype(np.float32) for out in outputs]
         gradient = model.activations_vjp(X, layers, cotangents).astype(np.float64)

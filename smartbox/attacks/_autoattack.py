@@ -29,8 +29,8 @@ class AutoAttack(BudgetAttack):
         How the perturbation is measured.
     version : {"standard", "rand"}, default="standard"
         "standard" is APGD on cross-entropy, APGD-T on the targeted difference of logits ratio, FAB-T and Square, in l1
-        with five starts of the first; "rand", for models with chance in them, is APGD on cross-entropy and on the ratio, with 20 gradients averaged at
-        each point.
+        with five starts of the first; "rand", for models with chance in them, is APGD on cross-entropy and on the ratio,
+        with 20 gradients averaged at each point.
     max_iter : int, default=100
         Iterations of APGD and FAB, for each target.
     n_targets : int, default=9

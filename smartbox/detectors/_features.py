@@ -139,17 +139,22 @@ def _float32_out(tags):
     return tags
 
 
-def layers_to_read(face, layers, kind):
-    """The layers that the user named, or, for None, all of a kind (``convolution`` or ``vector``)."""
+def layers_to_read(face, layers, *kinds):
+    """The layers that the user named, or, for None, all of some kinds (see `FaceClassifier.layer_names`)."""
     if layers is not None:
         return [layers] if isinstance(layers, str) else list(layers)
-    names = face.layer_names(kind) if hasattr(face, "layer_names") else []
+    names = [name for kind in kinds for name in face.layer_names(kind)] if hasattr(face, "layer_names") else []
     if not names:
         raise ValueError(
-            f"found no {kind} layer at the top level of the model's network ({type(face).__name__}): name the layers to "
-            "read by the parameter layers."
+            f"found no {' or '.join(kinds)} layer at the top level of the model's network ({type(face).__name__}): name the "
+            "layers to read by the parameter layers."
         )
     return names
+
+
+def through_softmax(p, cotangents):
+    """The gradient by logits, of that by their softmax ``p``; classes along the last axis."""
+    return p * (cotangents - (p * cotangents).sum(axis=-1, keepdims=True))
 
 
 def detection_scores(detectors, X):
