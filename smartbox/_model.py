@@ -41,13 +41,13 @@ class FaceModelMixin:
         """Column of each label in the logits."""
         return np.searchsorted(self.classes_, y)
 
-    def is_label(self, y):
-        """Boolean ``(n, n_classes)`` that marks each row's label."""
-        return self.label_index(y)[:, None] == np.arange(len(self.classes_))
-
     def layer_names(self, kind):
         """Names of its layers of a kind; a model without layers has none."""
         return []
+
+    def is_label(self, y):
+        """Boolean ``(n, n_classes)`` that marks each row's label."""
+        return self.label_index(y)[:, None] == np.arange(len(self.classes_))
 
     def last_dropout(self):
         """Name and rate of its last dropout layer; a model without one has None."""
@@ -91,11 +91,17 @@ class DefendedModel(FaceModelMixin):
         Z, pull_back = self._forward(X)
         return pull_back(self.model.vjp(Z, cotangents))
 
+<<<<<<< HEAD
     def vjps(self, X, cotangents):
         """As the model's own, by the images before the defences."""
         Z, pull_back = self._forward(X)
         gradients = self.model.vjps(Z, cotangents)
         return np.stack([pull_back(each) for each in np.moveaxis(gradients, 1, 0)], axis=1)
+=======
+    def layer_names(self, kind):
+        """As the model's own."""
+        return self.model.layer_names(kind)
+>>>>>>> detB
 
     def activations(self, X, layers):
         """As the model's own, of the defended images; `PIXELS` are those that come in."""
@@ -117,10 +123,6 @@ class DefendedModel(FaceModelMixin):
         if not inside:
             return direct
         return direct + pull_back(self.model.activations_vjp(Z, *zip(*inside, strict=True)))
-
-    def layer_names(self, kind):
-        """As the model's own."""
-        return self.model.layer_names(kind)
 
     def last_dropout(self):
         """As the model's own."""

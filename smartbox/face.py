@@ -279,6 +279,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             )
         return engine.vjp(X, self._unsorted(cotangents))
 
+<<<<<<< HEAD
     def vjps(self, X, cotangents):
         """Several gradients an image on one forward pass, about 1.5 times as fast as one `vjp` after the other.
 
@@ -301,6 +302,25 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
                 f"{cotangents.shape}."
             )
         return engine.vjps(X, cotangents if self._columns is None else cotangents[..., np.argsort(self._columns)])
+=======
+    def layer_names(self, kind):
+        """Names of the network's layers of a kind, in its order.
+
+        Parameters
+        ----------
+        kind : {"convolution", "vector", "dense"}
+            "convolution": convolutions of any sort, and networks inside the network that give maps. "vector": what gives one
+            vector an image, i.e. flattening, global pooling, dense layers and networks inside the network; the last one,
+            which gives the logits, is called ``"<logits>"``. "dense": hidden dense layers, those before the logits.
+
+        Returns
+        -------
+        names : list of str
+            For `activations`.
+        """
+        check_is_fitted(self, "network_")
+        return self._engine(self.network_).layer_names(kind)
+>>>>>>> detB
 
     def activations(self, X, layers):
         """Outputs of inner layers.
@@ -345,24 +365,6 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             for name, cotangent in zip(layers, cotangents, strict=True)
         ]
         return engine.activations_vjp(X, layers, by_output)
-
-    def layer_names(self, kind):
-        """Names of the network's layers of a kind, in its order.
-
-        Parameters
-        ----------
-        kind : {"convolution", "vector", "dense"}
-            "convolution": convolutions of any sort, and networks inside the network that give maps. "vector": what gives one
-            vector an image, i.e. flattening, global pooling, dense layers and networks inside the network; the last one,
-            which gives the logits, is called ``"<logits>"``. "dense": hidden dense layers, those before the logits.
-
-        Returns
-        -------
-        names : list of str
-            For `activations`.
-        """
-        check_is_fitted(self, "network_")
-        return self._engine(self.network_).layer_names(kind)
 
     def last_dropout(self):
         """Name and rate of the last layer that drops single units, ``(str, float)``; None if there is none."""

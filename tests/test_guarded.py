@@ -46,7 +46,8 @@ def affine():
     across = np.random.default_rng(1).normal(size=normal.size)
     suspicious = 0.5 * normal / np.linalg.norm(normal) + across / np.linalg.norm(across)
     scores = X.reshape(len(X), -1) @ suspicious
-    detector = fitted(suspicious, -scores.max() - 1e-3, X)
+    threshold = np.sort(scores)[4:6].mean()  # about half of the images are flagged from the start
+    detector = fitted(suspicious, -threshold, X)
     return face, X, y, normal, detector
 
 
@@ -97,7 +98,8 @@ def test_smallest_change_past_both_is_that_of_the_quadratic_programme(affine):
     alone = DeepFool(face, n_refinements=0).generate(X, y, return_report=True)[1]
     logits = face.logits(X).astype(np.float64)
     lead = logits[np.arange(len(y)), y] - logits[np.arange(len(y)), 1 - y]
-    for i in range(4):
+    hampered = []
+    for i in range(len(X)):
         constraints = [
             {"type": "ineq", "fun": lambda d, i=i: normal @ d - lead[i]},
             {"type": "ineq", "fun": lambda d, i=i: -(detector.weights @ (X[i].ravel() + d) + detector.bias)},
@@ -107,9 +109,10 @@ def test_smallest_change_past_both_is_that_of_the_quadratic_programme(affine):
         )
         assert exact.success
         exact = np.linalg.norm(exact.x)
-        assert exact > 1.05 * alone.l2[i], "the detector stands in the way"
+        hampered.append(exact > 1.05 * alone.l2[i])
         assert exact * (1 - 1e-3) <= report.l2[i] <= 1.02 * exact
     assert report.success.all()
+    assert np.sum(hampered) >= 3, "the detector stands in the way"
 
 
 @pytest.mark.parametrize(
