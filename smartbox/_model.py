@@ -91,17 +91,15 @@ class DefendedModel(FaceModelMixin):
         Z, pull_back = self._forward(X)
         return pull_back(self.model.vjp(Z, cotangents))
 
-<<<<<<< HEAD
     def vjps(self, X, cotangents):
         """As the model's own, by the images before the defences."""
         Z, pull_back = self._forward(X)
         gradients = self.model.vjps(Z, cotangents)
         return np.stack([pull_back(each) for each in np.moveaxis(gradients, 1, 0)], axis=1)
-=======
+
     def layer_names(self, kind):
         """As the model's own."""
         return self.model.layer_names(kind)
->>>>>>> detB
 
     def activations(self, X, layers):
         """As the model's own, of the defended images; `PIXELS` are those that come in."""

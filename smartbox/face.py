@@ -279,7 +279,6 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             )
         return engine.vjp(X, self._unsorted(cotangents))
 
-<<<<<<< HEAD
     def vjps(self, X, cotangents):
         """Several gradients an image on one forward pass, about 1.5 times as fast as one `vjp` after the other.
 
@@ -302,7 +301,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
                 f"{cotangents.shape}."
             )
         return engine.vjps(X, cotangents if self._columns is None else cotangents[..., np.argsort(self._columns)])
-=======
+
     def layer_names(self, kind):
         """Names of the network's layers of a kind, in its order.
 
@@ -320,7 +319,6 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         """
         check_is_fitted(self, "network_")
         return self._engine(self.network_).layer_names(kind)
->>>>>>> detB
 
     def activations(self, X, layers):
         """Outputs of inner layers.
