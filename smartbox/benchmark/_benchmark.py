@@ -22,11 +22,17 @@ class Benchmark:
     defenses : sequence of str, default=("gaussian_blur",)
         Input mitigations.
     detectors : sequence of str, default=("pca",)
-        Each is trained once, on all attacks together, and then meets each of them.
+        How they are trained and met says ``protocol``.
     parameters : dict, optional
         ``{"attack.fgsm.eps": 0.03, "network.epochs": 30}``: whatever is not to be the default.
     seeds : sequence of int, default=(0,)
         One pass for each: split, targets, claims, training and attacks.
+    protocol : {"committed", "paper"}, default="committed"
+        Of the detectors. "committed": each is trained once, on all attacks together, its threshold flags 5 % of the
+        clean validation faces, and it meets attacks that are unaware and aware of it. "paper": one for each attack, with
+        the boundary of its own classifier, met by that attack alone.
+    detector_faces : int, optional
+        Training faces that are attacked for the detectors. None takes all.
     verbose : int, default=0
         Above 0 shows progress.
 
@@ -49,6 +55,8 @@ class Benchmark:
         detectors=("pca",),
         parameters=None,
         seeds=(0,),
+        protocol="committed",
+        detector_faces=None,
         verbose=0,
     ):
         self.faces = faces
@@ -57,6 +65,8 @@ class Benchmark:
         self.detectors = detectors
         self.parameters = parameters
         self.seeds = seeds
+        self.protocol = protocol
+        self.detector_faces = detector_faces
         self.verbose = verbose
 
     def run(self):
@@ -90,7 +100,8 @@ class Benchmark:
             As `run`.
         """
         plan = make_plan(attacks=self.attacks, defenses=self.defenses, detectors=self.detectors,
-                         parameters=self.parameters, seeds=self.seeds)  # fmt: skip
+                         parameters=self.parameters, seeds=self.seeds, protocol=self.protocol,
+                         detector_faces=self.detector_faces)  # fmt: skip
         X, y, names = _check_faces(self.faces)
         check_image_size(plan, X.shape[1:3])
         results = Results(provenance=provenance(X, y, plan, getattr(self.faces, "DESCR", "")))

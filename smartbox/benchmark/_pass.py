@@ -9,9 +9,9 @@ from sklearn.utils import Bunch, get_tags
 
 from smartbox._compat import FrozenEstimator
 from smartbox._progress import say
+from smartbox.benchmark._detection import detect
 from smartbox.benchmark._results import MITIGATION_COLUMNS
 from smartbox.datasets import make_detection_set
-from smartbox.metrics import detection_report
 from smartbox.protocol import FaceProtocol
 
 _UNDEFENDED = "none"  # the mitigation of a run without one, for its accuracies before and after the attack
@@ -29,36 +29,37 @@ class Pass:
     verbose: int = 0
     tables: dict = field(default_factory=lambda: {"mitigation": [], "detection": [], "attacks": []})
     example: Bunch = None
+    _training_sets: dict = field(default_factory=dict)
 
     def run(self):
         """Do everything, and return the pass itself."""
         images, target = self.images, self.target
         protocol = FaceProtocol(random_state=self.seed)
         train, validation, test = protocol.split(target)
-        self.X, self.y = np.asarray(images[test]), target[test]
+        self.X, self.y, self.X_validation = np.asarray(images[test]), target[test], np.asarray(images[validation])
         self.claims = protocol.assign(self.y, classes=np.unique(target))
         X_train, y_train = np.asarray(images[train]), target[train]
         self.training = Bunch(
             X=X_train, y=y_train, targets=FaceProtocol(random_state=self.seed).assign(y_train).targets
         )
-        self._say(f"Seed {self.seed}: {len(train)} faces to train, {len(validation)} to validate, "
+        self.say(f"Seed {self.seed}: {len(train)} faces to train, {len(validation)} to validate, "
                   f"{len(test)} to test")  # fmt: skip
         self.face = clone(self.plan.network).set_params(random_state=self.seed, verbose=self.verbose)
         self.face.fit(X_train, y_train, validation_data=(np.asarray(images[validation]), target[validation]))
         pipelines = self._defend(X_train, y_train)
-        attacked = {name: self._attack(name, self.face, "the network") for name in self.plan.attack}
+        attacked = {name: self.attack(name, self.face, "the network") for name in self.plan.attack}
         for name, X_adv in attacked.items():
             for defense, pipeline in (pipelines or {_UNDEFENDED: None}).items():
                 self._mitigate(name, X_adv, defense, pipeline)
         if self.plan.detector:
-            self._detect(attacked)
+            detect(self, attacked)
         self._keep_example(attacked, pipelines)
         return self
 
     def _defend(self, X_train, y_train):
         pipelines = {}
         for name, defense in self.plan.defense.items():
-            fitted = _seeded(clone(defense), self.seed).fit(X_train, y_train)
+            fitted = self.seeded(clone(defense)).fit(X_train, y_train)
             pipelines[name] = Pipeline([(name, FrozenEstimator(fitted)), ("face", FrozenEstimator(self.face))])
         return pipelines
 
@@ -68,20 +69,20 @@ class Pass:
         Images made against the bare network meet mitigations and detectors: there an attack that could stop at the first
         success, just across the boundary, goes on to its largest loss. Else the strongest attacks would look the weakest.
         """
-        attack = _seeded(clone(self.plan.attack[name]), self.seed).set_params(model=model, verbose=self.verbose)
+        attack = self.seeded(clone(self.plan.attack[name])).set_params(model=model, verbose=self.verbose)
         if model is self.face and "early_stop" in attack.get_params(deep=False):
             attack.set_params(early_stop=False)
         if get_tags(attack).requires_fit:
             attack.fit(self.training.X, self.training.targets if attack.targeted else self.training.y)
         return attack
 
-    def _attack(self, name, model, what):
+    def attack(self, name, model, what):
         """Attack the test faces, and note the sizes."""
         attack = self._aim(name, model)
-        self._say(f"{name} against {what}")
+        self.say(f"{name} against {what}")
         y = self.claims.targets if attack.targeted else self.y
         X_adv, report = attack.generate(self.X, y, return_report=True)
-        self._add(
+        self.add(
             "attacks",
             attack=name,
             against=what,
@@ -104,7 +105,7 @@ class Pass:
     def _mitigate(self, name, X_adv, defense, pipeline):
         right = {"before_attack": self._right(self.face, self.X), "after_attack": self._right(self.face, X_adv)}
         if pipeline is not None:
-            X_adaptive = self._attack(name, pipeline, defense)
+            X_adaptive = self.attack(name, pipeline, defense)
             right["clean_mitigated"] = self._right(pipeline, self.X)
             right["transferred"] = transferred = self._right(pipeline, X_adv)
             right["adaptive"] = adaptive = self._right(pipeline, X_adaptive)
@@ -112,36 +113,31 @@ class Pass:
         for metric in ("verification", "identification"):
             shares = {column: decisions[metric].mean() for column, decisions in right.items()}
             accuracies = dict.fromkeys(MITIGATION_COLUMNS, np.nan) | shares
-            self._add("mitigation", attack=name, defense=defense, metric=metric, n=len(self.y), **accuracies)
+            self.add("mitigation", attack=name, defense=defense, metric=metric, n=len(self.y), **accuracies)
 
-    def _detect(self, attacked):
-        X_fit, y_fit = self._detection_training_set()
-        trained_on = " + ".join(attacked)
-        for name, detector in self.plan.detector.items():
-            self._say(f"{name} learns to detect {trained_on}")
-            detector = _seeded(clone(detector), self.seed)
-            if "model" in detector.get_params(deep=False):
-                detector.set_params(model=self.face)
-            detector.fit(X_fit, y_fit)
-            for attack, X_adv in attacked.items():
-                X, y, _ = make_detection_set(*_perturbed(self.X, X_adv))
-                report = detection_report(y, detector.decision_function(X), threshold=detector.threshold_)
-                self._add("detection", attack=attack, detector=name, trained_on=trained_on, **report)
+    def detection_training_set(self, attacks):
+        """Each training face clean and attacked once, by one of the attacks each, so that both halves are equal.
 
-    def _detection_training_set(self):
-        """Each training face clean and attacked once, by one of the attacks each, so that both halves are equal."""
-        faces = self.training
-        X_adv = np.empty_like(faces.X)
-        share = np.random.RandomState(self.seed).permutation(len(faces.X)) % len(self.plan.attack)
-        for i, name in enumerate(self.plan.attack):
-            rows = np.flatnonzero(share == i)
-            if not rows.size:  # more attacks than faces
-                continue
-            attack = self._aim(name, self.face)
-            self._say(f"{name} against the network, on training faces for the detectors")
-            X_adv[rows] = attack.generate(faces.X[rows], (faces.targets if attack.targeted else faces.y)[rows])
-        X, y, _ = make_detection_set(*_perturbed(faces.X, X_adv))
-        return X, y
+        What an attack made of its share is kept for the next detector.
+        """
+        faces, key = self.training, tuple(attacks)
+        if key not in self._training_sets:
+            rng = np.random.RandomState(self.seed)
+            used = np.arange(len(faces.X))
+            if self.plan.detector_faces is not None:
+                used = np.sort(rng.permutation(used)[: self.plan.detector_faces])
+            X, X_adv = faces.X[used], np.empty_like(faces.X[used])
+            share = rng.permutation(len(used)) % len(attacks)
+            for i, name in enumerate(attacks):
+                rows = np.flatnonzero(share == i)
+                if not rows.size:  # more attacks than faces
+                    continue
+                attack = self._aim(name, self.face)
+                self.say(f"{name} against the network, on training faces for the detectors")
+                y = faces.targets if attack.targeted else faces.y
+                X_adv[rows] = attack.generate(X[rows], y[used[rows]])
+            self._training_sets[key] = make_detection_set(*_perturbed(X, X_adv))[:2]
+        return self._training_sets[key]
 
     def _keep_example(self, attacked, pipelines):
         """One face through everything: the best lit of those that the network knows, if it knows any."""
@@ -166,11 +162,16 @@ class Pass:
     def _name(self, label):
         return self.names.get(label, str(label))
 
-    def _add(self, table, **row):
+    def add(self, table, **row):
+        """Note a row of a table."""
         row = {name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
         self.tables[table].append({"seed": self.seed, **row})
 
-    def _say(self, text):
+    def seeded(self, estimator):
+        """The estimator itself, its chance bound to the pass."""
+        return estimator.set_params(random_state=self.seed) if "random_state" in estimator.get_params() else estimator
+
+    def say(self, text):
         say(text, enabled=self.verbose)
 
 
@@ -182,7 +183,3 @@ def _perturbed(X, X_adv):
             "the attack left every image as it is, so that there is nothing to detect: expected a larger eps or more steps."
         )
     return X[changed], X_adv[changed]
-
-
-def _seeded(estimator, seed):
-    return estimator.set_params(random_state=seed) if "random_state" in estimator.get_params() else estimator

@@ -8,6 +8,7 @@ from numbers import Integral
 from sklearn.utils import Bunch
 
 from smartbox.benchmark import _registry as registry
+from smartbox.benchmark._detection import PROTOCOLS
 from smartbox.benchmark._results import DETECTION, METRICS
 from smartbox.face import FaceClassifier
 from smartbox.networks import NETWORKS
@@ -19,14 +20,14 @@ _OPTIMIZERS = (
 _SMALLEST_SIDE = 24  # of an image for the paper's network
 
 
-def make_plan(*, attacks, defenses, detectors, parameters, seeds):
+def make_plan(*, attacks, defenses, detectors, parameters, seeds, protocol="committed", detector_faces=None):
     """Make every estimator of a run; the parameters are those of `Benchmark`.
 
     Returns
     -------
     plan : Bunch
         ``network``, a FaceClassifier; ``attack``, ``defense``, ``detector``, estimators by command-line name;
-        ``seeds``.
+        ``seeds``, ``protocol``, ``detector_faces``.
 
     Raises
     ------
@@ -48,7 +49,17 @@ def make_plan(*, attacks, defenses, detectors, parameters, seeds):
     made = {
         kind: {name: registry.make(kind, name, split[kind, name]) for name in names} for kind, names in chosen.items()
     }
-    return Bunch(network=network, seeds=seeds, **made)
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"there is no protocol {protocol!r}{registry.nearest(str(protocol), PROTOCOLS)} Known: "
+                         f"{', '.join(PROTOCOLS)}.")  # fmt: skip
+    if detector_faces is not None and (
+        not isinstance(detector_faces, Integral) or detector_faces < len(made["attack"])
+    ):
+        raise ValueError(
+            f"expected detector_faces as a number of training faces, at least one for each of the {len(made['attack'])} "
+            f"attacks, or None for all, got {detector_faces!r}."
+        )
+    return Bunch(network=network, seeds=seeds, protocol=protocol, detector_faces=detector_faces, **made)
 
 
 def check_image_size(plan, image_shape):

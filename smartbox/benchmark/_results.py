@@ -13,7 +13,7 @@ from sklearn.utils import Bunch
 from smartbox._records import as_csv, circumstances, jsonable, write_text
 
 MITIGATION_COLUMNS = ("before_attack", "after_attack", "clean_mitigated", "transferred", "adaptive", "worst")
-DETECTION = ("precision", "recall", "accuracy", "roc_auc", "fpr", "tpr_at_fpr_1", "tpr_at_fpr_5")
+DETECTION = ("precision", "recall", "accuracy", "roc_auc", "fpr", "tpr_at_fpr_1", "tpr_at_fpr_5", "evaded")
 PERTURBATION = ("success", "success_8bit", "median_l1", "median_l2", "median_linf")
 RECOGNITION = ("verification", "identification")
 METRICS = (*RECOGNITION, *DETECTION, *PERTURBATION)

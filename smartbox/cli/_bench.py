@@ -9,7 +9,7 @@ from smartbox.cli._options import Names, Shape, parse_settings
 from smartbox.cli._terminal import Interrupted, check_writable, console, import_tensorflow_quietly
 
 _DEFAULT_METRICS = (
-    "verification", "identification", "precision", "recall", "accuracy", "roc_auc", "success", "median_l2",
+    "verification", "identification", "precision", "recall", "accuracy", "roc_auc", "evaded", "success", "median_l2",
     "median_linf",
 )  # fmt: skip
 
@@ -67,6 +67,20 @@ _DEFAULT_METRICS = (
     help="Repeat for several: the tables then show the mean, and below it the range.  [default: 0]",
 )
 @click.option(
+    "--protocol",
+    type=click.Choice(["committed", "paper"]),
+    default="committed",
+    show_default=True,
+    help="Of the detectors: 'committed', trained once on all attacks and met by attacks that know of them and attacks "
+    "that do not; 'paper', one for each attack, over both of the paper's populations.",
+)
+@click.option(
+    "--detector-faces",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Training faces that are attacked for the detectors.  [default: all]",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     default="smartbox-results",
@@ -75,7 +89,22 @@ _DEFAULT_METRICS = (
     help="Folder for the tables (CSV, JSON) and the picture; files of an earlier run are replaced.",
 )
 @click.option("--quiet", is_flag=True, help="No progress, only the tables.")
-def bench(data, image_shape, color, on_error, attacks, defenses, detectors, metrics, settings, seeds, out, quiet):
+def bench(
+    data,
+    image_shape,
+    color,
+    on_error,
+    attacks,
+    defenses,
+    detectors,
+    metrics,
+    settings,
+    seeds,
+    protocol,
+    detector_faces,
+    out,
+    quiet,
+):
     """Train a face classifier, attack it, mitigate and detect the attacks; print the tables of the SmartBox paper.
 
     Without options: the built-in faces, about two minutes on two cores. Tables go to standard output, progress to
@@ -93,6 +122,8 @@ def bench(data, image_shape, color, on_error, attacks, defenses, detectors, metr
         "detectors": detectors,
         "parameters": {"network.epochs": 30, **parse_settings(settings)},
         "seeds": seeds,
+        "protocol": protocol,
+        "detector_faces": detector_faces,
     }
     plan = make_plan(**choices)  # names and parameters are checked before anything is read
     check_image_size(plan, image_shape)

@@ -23,7 +23,7 @@ class DropoutUncertainty:
 
     References
     ----------
-    .. [1] Feinman, Curtin, Shintre, Gardner. "Detecting Adversarial Samples from Artifacts", arXiv:1703.00410, section 4.2.
+    .. [1] Feinman, Curtin, Shintre, Gardner. "Detecting Adversarial Samples from Artifacts", arXiv:1703.00410, 2017, section 4.2.
     """
 
     def __init__(self, face, layer, rate, n_passes):

@@ -62,7 +62,7 @@ class KernelDensityFeatures(PooledFeatures):
 
     References
     ----------
-    .. [1] Feinman, Curtin, Shintre, Gardner. "Detecting Adversarial Samples from Artifacts", arXiv:1703.00410, sections 4
+    .. [1] Feinman, Curtin, Shintre, Gardner. "Detecting Adversarial Samples from Artifacts", arXiv:1703.00410, 2017, sections 4
        and 5.
 
     Examples
@@ -212,7 +212,7 @@ class KernelDensityDetector(LogisticDetector):
 
     References
     ----------
-    .. [1] Feinman, Curtin, Shintre, Gardner. "Detecting Adversarial Samples from Artifacts", arXiv:1703.00410.
+    .. [1] Feinman, Curtin, Shintre, Gardner. "Detecting Adversarial Samples from Artifacts", arXiv:1703.00410, 2017.
 
     Examples
     --------

@@ -50,7 +50,7 @@ def mmd_test(X, Y, *, bandwidth=None, n_permutations=1000, random_state=None):
     ----------
     .. [1] Gretton, Borgwardt, Rasch, Schoelkopf, Smola. "A Kernel Two-Sample Test", JMLR 13, 2012, equation 3 (Lemma 6).
     .. [2] Grosse, Manoharan, Papernot, Backes, McDaniel. "On the (Statistical) Detection of Adversarial Examples",
-       arXiv:1702.06280.
+       arXiv:1702.06280, 2017.
 
     Examples
     --------

@@ -46,6 +46,7 @@ class ByHand:
         self.face = FaceClassifier(epochs=2, learning_rate=0.1, random_state=seed).fit(
             self.X_train, self.y_train, validation_data=(faces.images[validation], faces.target[validation])
         )
+        self.X_validation = faces.images[validation]
         self.blurred = make_pipeline(GaussianBlur(sigma=SIGMA), self.face)
         self.seed, self.targeted = seed, targeted
 

@@ -94,13 +94,55 @@ def test_detection_rows_are_what_the_steps_by_hand_give(results, by_hand):
     whole = [attack.generate(by_hand.X_train, by_hand.y_train) for attack in attacks.values()]
     X_adv_train = np.where((turn == 0)[:, None, None, None], *whole)
     X_fit, y_fit, _ = make_detection_set(by_hand.X_train, X_adv_train)
-    detector = PCADetector(n_components=8, random_state=seed).fit(X_fit, y_fit)
+    detector = (
+        PCADetector(n_components=8, random_state=seed).fit(X_fit, y_fit).calibrate(by_hand.X_validation, fpr=0.2)
+    )  # the largest of 4
+    clean = by_hand.face.predict(by_hand.X)
     for name, attack in attacks.items():
-        X, y, _ = make_detection_set(by_hand.X, attack.generate(by_hand.X, by_hand.y))
-        expected = detection_report(y, detector.decision_function(X))
-        row = row_of(results, "detection", seed=seed, attack=name)
-        assert {key: row[key] for key in expected} == pytest.approx(dict(expected), abs=1e-9, nan_ok=True)
-        assert row["trained_on"] == "fgsm + pgd" and row["n_clean"] == row["n_attacked"] == len(by_hand.y)
+        X_adv = attack.generate(by_hand.X, by_hand.y)
+        wrong = by_hand.face.predict(X_adv) != by_hand.y
+        for population, counts in (("all", np.ones(len(wrong), bool)), ("successful", (clean == by_hand.y) & wrong)):
+            if not counts.any():
+                assert not rows_of(
+                    results, "detection", seed=seed, attack=name, population=population, threat="unaware"
+                )
+                continue
+            X, y, _ = make_detection_set(by_hand.X[counts], X_adv[counts])
+            expected = detection_report(y, detector.decision_function(X), threshold=detector.threshold_)
+            row = row_of(results, "detection", seed=seed, attack=name, population=population, threat="unaware")
+            assert {key: row[key] for key in expected} == pytest.approx(dict(expected), abs=1e-9, nan_ok=True)
+            assert row["trained_on"] == "fgsm + pgd" and row["n_clean"] == row["n_attacked"] == counts.sum()
+            assert row["evaded"] == pytest.approx(np.mean(wrong & (detector.predict(X_adv) == 0)))
+
+
+def test_attacks_that_know_the_detector_get_past_it_more_often(results):
+    for seed in (0, 1, 7):
+        for name in ("fgsm", "pgd"):
+            rows = [
+                row_of(results, "detection", seed=seed, attack=name, population="all", threat=threat)
+                for threat in ("unaware", "aware")
+            ]
+            assert rows[1]["evaded"] >= rows[0]["evaded"] - 0.1
+            against = row_of(results, "attacks", seed=seed, attack=name, against="the network and pca")
+            assert against["success"] == pytest.approx(rows[1]["evaded"], abs=1e-9)
+
+
+def test_papers_protocol_trains_a_detector_for_each_attack(faces):
+    parameters = {**PARAMETERS, "detector.pca.n_components": 4}
+    results = Benchmark(
+        faces, attacks=["fgsm", "pgd"], parameters=parameters, protocol="paper", detector_faces=20
+    ).run()
+    rows = results.tables["detection"]
+    assert {(row["attack"], row["trained_on"]) for row in rows} == {("fgsm", "fgsm"), ("pgd", "pgd")}
+    assert {row["threat"] for row in rows} == {"unaware"}
+    assert {row["population"] for row in rows} <= {"all", "successful"}
+
+
+def test_protocol_and_detector_faces_are_checked_before_any_work(faces):
+    with pytest.raises(ValueError, match=r"no protocol 'papr' \(did you mean 'paper'\?\)"):
+        Benchmark(faces, protocol="papr").run()
+    with pytest.raises(ValueError, match="at least one for each of the 2 attacks"):
+        Benchmark(faces, detector_faces=1).run()
 
 
 @pytest.fixture
@@ -114,7 +156,7 @@ def one_pass(faces, by_hand):
 
 
 def test_detectors_learn_from_equal_halves(one_pass, by_hand):
-    X, y = one_pass._detection_training_set()
+    X, y = one_pass.detection_training_set(tuple(one_pass.plan.attack))
     n = len(by_hand.X_train)
     np.testing.assert_array_equal(np.bincount(y), [n, n])
     np.testing.assert_array_equal(X[y == 0], by_hand.X_train)
@@ -125,7 +167,7 @@ def test_detectors_learn_from_equal_halves(one_pass, by_hand):
 def test_more_attacks_than_faces_leave_no_empty_share(one_pass, by_hand):
     one_pass.plan.attack = {f"fgsm{i}": FGSM(None) for i in range(5)}
     one_pass.training = Bunch(X=by_hand.X_train[[0, -1]], y=by_hand.y_train[[0, -1]])
-    X, y = one_pass._detection_training_set()
+    X, y = one_pass.detection_training_set(tuple(one_pass.plan.attack))
     assert y.tolist() == [0, 0, 1, 1] and (X[2:] != X[:2]).any(axis=(1, 2, 3)).all()
 
 
@@ -292,4 +334,4 @@ def test_an_attack_that_learns_does_so_on_the_training_faces():
     faces = make_faces(n_identities=3, n_images=12, image_shape=(32, 28))
     parameters = {"network.epochs": 1, "attack.universal_perturbation.max_iter": 2}
     results = Benchmark(faces, attacks=["universal_perturbation"], parameters=parameters).run()
-    assert len(results.tables["attacks"]) == 2  # against the network and against the blur
+    assert len(results.tables["attacks"]) == 3  # against the network, the blur, and the network with its detector
