@@ -463,7 +463,7 @@ def test_names_of_layers_of_other_makes(end):
     defended = as_face_model(make_pipeline(GaussianBlur(), face))
     assert defended.layer_names("convolution") == face.layer_names("convolution") == convolutions
     with pytest.raises(ValueError, match="kind as one of convolution, vector"):
-        face.layer_names("dense")
+        face.layer_names("recurrent")
 
 
 def test_activations_refuse_unknown_names_and_none():

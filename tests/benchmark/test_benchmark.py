@@ -12,7 +12,7 @@ from smartbox.benchmark import Benchmark
 from smartbox.benchmark._pass import Pass
 from smartbox.benchmark._plan import _OPTIMIZERS, check_image_size, check_metrics, make_plan
 from smartbox.datasets import make_detection_set, make_faces
-from smartbox.detectors import PCADetector
+from smartbox.detectors import ConvFilterDetector, PCADetector
 from smartbox.metrics import detection_report, verification_accuracy
 from smartbox.networks import paper_network
 from tests.benchmark.conftest import EPS, PARAMETERS, ByHand
@@ -143,6 +143,18 @@ def test_protocol_and_detector_faces_are_checked_before_any_work(faces):
         Benchmark(faces, protocol="papr").run()
     with pytest.raises(ValueError, match="at least one for each of the 2 attacks"):
         Benchmark(faces, detector_faces=1).run()
+
+
+def test_detectors_look_into_the_network_of_the_run(faces, by_hand):
+    parameters = {key: PARAMETERS[key] for key in ("network.epochs", "network.learning_rate", "attack.fgsm.eps")}
+    run = Benchmark(faces, attacks=["fgsm"], defenses=[], detectors=["conv_filter"], parameters=parameters, seeds=[7])
+    (row,) = run.run().tables["detection"]
+    attack = FGSM(by_hand.face, eps=EPS, random_state=7)
+    X, y, _ = make_detection_set(by_hand.X_train, attack.generate(by_hand.X_train, by_hand.y_train))
+    detector = ConvFilterDetector(by_hand.face, random_state=7).fit(X, y)
+    X, y, _ = make_detection_set(by_hand.X, attack.generate(by_hand.X, by_hand.y))
+    expected = detection_report(y, detector.decision_function(X))
+    assert {key: row[key] for key in expected} == pytest.approx(dict(expected), abs=1e-9, nan_ok=True)
 
 
 @pytest.fixture
