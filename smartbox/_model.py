@@ -16,9 +16,11 @@ def is_rejection(model, predicted):
     return np.zeros(len(predicted), dtype=bool) if rejection is None else predicted == rejection
 
 
-def identify(model, X):
-    """The label of largest logit for each image, whether or not a guard would reject the image."""
-    return model.predict(X) if getattr(model, "reject_label", None) is None else model.model.predict(X)
+def identify(model, X, predicted=None):
+    """The label of largest logit for each image, whether or not a guard would reject it; ``predicted`` where it knows."""
+    if getattr(model, "reject_label", None) is not None:
+        return model.model.predict(X)
+    return model.predict(X) if predicted is None else predicted
 
 
 class FaceModelMixin:

@@ -304,7 +304,7 @@ class BaseAttack(ModelReferenceMixin, StatelessTransformer):
             with progress_bar(type(self).__name__, len(X), enabled=self.verbose) as advance:
                 for batch in gen_batches(len(X), self.batch_size):
                     before = model.predict(X[batch]) if keep_report else None
-                    labels = identify(model, X[batch]) if y is None else y[batch]
+                    labels = identify(model, X[batch], before) if y is None else y[batch]
                     made = self._perturb(model, X[batch].copy(), labels, streams.take(batch))
                     images, counts = made if isinstance(made, tuple) else (made, {})
                     images = _checked_output(self, "_perturb", images, X[batch])

@@ -43,16 +43,19 @@ PARAMETERS = {
         {"max_iter": 5, "eps": "0.1"},
         {"max_iter": 5, "norm": "l2", "eps": 1.0, "n_targets": 2, "n_restarts": 2},
         {"max_iter": 20, "eps": "32/255", "targeted": True},
+        {"max_iter": 20, "norm": "l1", "eps": 10.0, "batch_size": 5},
     ],
     "AutoAttack": [
         {"eps": "0.1", "max_iter": 2, "n_targets": 1, "max_queries": 2},
         {"eps": 0.5, "norm": "l2", "max_iter": 1, "version": "rand", "batch_size": 5},
+        {"eps": 5.0, "norm": "l1", "max_iter": 10, "n_targets": 1, "max_queries": 2},
     ],
     "DDN": [{"max_iter": 20}, {"max_iter": 40, "targeted": True}],
     "FAB": [
         {"max_iter": 5, "n_candidates": 3},
         {"max_iter": 4, "norm": "l2", "n_targets": 2},
         {"max_iter": 10, "norm": "l1", "targeted": True, "batch_size": 5},
+        {"max_iter": 5, "norm": "l2", "n_candidates": 3, "n_restarts": 2},
     ],
     "FMN": [{"max_iter": 20}, {"max_iter": 20, "norm": "linf"}, {"max_iter": 20, "norm": "l1", "targeted": True}],
     "CarliniL2": [
@@ -80,6 +83,8 @@ PARAMETERS = {
     "Square": [
         {"max_queries": 10, "eps": "0.2"},
         {"max_queries": 30, "eps": 0.5, "targeted": True, "batch_size": 5},
+        {"max_queries": 30, "norm": "l2", "eps": 2.0},
+        {"max_queries": 30, "norm": "l1", "eps": 20.0, "batch_size": 5},
     ],
     "OnePixel": [
         {"n_pixels": 20, "population_size": 20, "max_iter": 5},

@@ -17,7 +17,7 @@ _SHARED = ("model", "eps", "norm", "batch_size", "random_state", "verbose")
 
 
 class AutoAttack(BudgetAttack):
-    """Four different attacks, one after the other, each on the images that have withstood so far.
+    """Different attacks, one after the other, each on the images that have withstood so far.
 
     Parameters
     ----------
@@ -27,10 +27,11 @@ class AutoAttack(BudgetAttack):
         Largest size of the perturbation in ``norm``, in units of the [0, 1] intensity range; also as text, ``"8/255"``.
     norm : {"linf", "l2", "l1"}, default="linf"
         How the perturbation is measured.
-    version : {"standard", "rand"}, default="standard"
-        "standard" is APGD on cross-entropy, APGD-T on the targeted difference of logits ratio, FAB-T and Square, in l1
-        with five starts of the first; "rand", for models with chance in them, is APGD on cross-entropy and on the ratio,
-        with 20 gradients averaged at each point.
+    version : {"standard", "plus", "rand"}, default="standard"
+        "standard" is APGD on cross-entropy, in l1 with five starts, APGD-T on the targeted difference of logits ratio,
+        FAB-T and Square; "plus" goes on with APGD on the ratio and FAB away from the label, and starts these two and the
+        first one five times each; "rand", for models with chance in them, is APGD on cross-entropy and on the ratio, with 20
+        gradients averaged at each point.
     max_iter : int, default=100
         Iterations of APGD and FAB, for each target.
     n_targets : int, default=9
@@ -48,7 +49,7 @@ class AutoAttack(BudgetAttack):
     ----------
     report_ : Bunch
         Of the last `generate`; besides the usual, ``component``: for each image the attack that won, one of "apgd-ce",
-        "apgd-t", "apgd-dlr", "fab-t" and "square", "clean" where it was wrong from the start, and "" where it
+        "apgd-t", "fab-t", "square", "apgd-dlr" and "fab", "clean" where it was wrong from the start, and "" where it
         withstands. ``n_iterations`` and ``n_gradients`` are sums over all attacks that an image has met, Square's
         queries included.
 
@@ -86,7 +87,7 @@ class AutoAttack(BudgetAttack):
     targeted = False
     _parameter_constraints = {
         **{name: BudgetAttack._parameter_constraints[name] for name in _SHARED},
-        "version": [StrOptions({"standard", "rand"})],
+        "version": [StrOptions({"standard", "plus", "rand"})],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_targets": [Interval(Integral, 1, None, closed="left")],
         "max_queries": [Interval(Integral, 1, None, closed="left")],
@@ -140,16 +141,21 @@ class AutoAttack(BudgetAttack):
             return {"apgd-ce": apgd(eot_iter=20)._perturb, "apgd-dlr": apgd(loss=ratio, eot_iter=20)._perturb}
         targeted_ratio = "dlr" if n_classes >= 4 else "ce"
         square = Square(self.model, eps=self.eps, norm=self.norm, max_queries=self.max_queries)
-        return {
-            "apgd-ce": apgd(n_restarts=5 if self.norm == "l1" else 1)._perturb,
+        fab = partial(FAB, self.model, norm=self.norm, max_iter=self.max_iter)
+        plus = self.version == "plus"
+        attacks = {
+            "apgd-ce": apgd(n_restarts=5 if plus or self.norm == "l1" else 1)._perturb,
             "apgd-t": apgd(loss=targeted_ratio, n_targets=self.n_targets)._perturb,
-            "fab-t": self._fab,
+            "fab-t": partial(self._within, fab(n_targets=self.n_targets)),
             "square": square._perturb,
         }
+        if plus:
+            attacks["apgd-dlr"] = apgd(loss=ratio, n_restarts=5)._perturb
+            attacks["fab"] = partial(self._within, fab(n_restarts=5))
+        return attacks
 
-    def _fab(self, model, X, y, rng):
-        """FAB-T, which has no budget: what is beyond ``eps`` is taken back."""
-        fab = FAB(self.model, norm=self.norm, max_iter=self.max_iter, n_targets=self.n_targets)
+    def _within(self, fab, model, X, y, rng):
+        """FAB, which has no budget: what is beyond ``eps`` is taken back."""
         images, counts = fab._perturb(model, X, y, rng, enough=self._eps())
         far = _norms.size((images - X).reshape(len(X), -1), self.norm) > self._eps()
         images[far] = X[far]

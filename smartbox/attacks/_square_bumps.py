@@ -6,6 +6,7 @@ from smartbox import _norms
 
 # By norm: the power of a pixel that adds up to the norm's, and that of the distance by which a bump falls off.
 _POWERS = {"l1": (1, 4), "l2": (2, 2)}
+_NOTHING = 1e-6  # what a bump and its opposite leave, where the window held just that
 
 
 def first_bumps(rng, shape, eps, norm):
@@ -39,7 +40,9 @@ def next_bump(rng, delta, side, eps, norm):
     held = _spent(old, power) + _spent(delta[there], power)
     delta[there] = 0
     draws = draws[:, None, None, 4:]
-    new = _signs(draws[..., 1:]) * _turned(bump(side, norm), draws[..., :1] < 0.5) + _to_one(old, power)
+    added = _signs(draws[..., 1:]) * _turned(bump(side, norm), draws[..., :1] < 0.5)
+    new = added + _to_one(old, power)
+    new = np.where(_spent(new, power)[:, None, None, :] > _NOTHING, new, added)
     budget = np.maximum(held + unused / channels, 0) ** (
         1 / power
     )  # less than was held, where rounding went beyond eps

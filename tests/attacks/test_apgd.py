@@ -6,13 +6,13 @@ from sklearn.utils import Bunch
 
 from smartbox import FaceClassifier
 from smartbox.attacks import APGD, PGD
-from smartbox.attacks._apgd import _Climb, checkpoints
+from smartbox.attacks._apgd_climb import Climb, checkpoints
 from smartbox.estimator_checks import example_images
 from tests.doubles import affine_face, random_affine, small_network
 
 SHAPE = (4, 5, 1)
-DUAL = {"linf": 1, "l2": 2}
-EPS = {"linf": 0.01, "l2": 0.1}
+DUAL = {"linf": 1, "l2": 2, "l1": np.inf}
+EPS = {"linf": 0.01, "l2": 0.1, "l1": 0.3}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_stays_in_ball_and_box(face, norm, loss, targeted):
 def climb(face, X, **state):
     """A climb whose state is set by hand."""
     rows = np.arange(len(X))
-    inner = _Climb(APGD(face, eps=0.1, max_iter=100), face, "odds", False)
+    inner = Climb(APGD(face, eps=0.1, max_iter=100), face, "odds", False)
     zeros = np.zeros((len(X), X[0].size), np.float32)
     low, high = -X.reshape(len(X), -1), 1 - X.reshape(len(X), -1)
     inner.state = Bunch(
@@ -158,13 +158,15 @@ def test_more_restarts_and_more_targets_win_more(face, norm):
 def test_targets_are_the_largest_other_logits(face, monkeypatch):
     X = example_images()
     y, seen = face.predict(X), []
-    monkeypatch.setattr(_Climb, "run", lambda self, X, y, aim, *others: seen.append(aim))
+    monkeypatch.setattr(Climb, "run", lambda self, X, y, aim, *others: seen.append(aim))
     APGD(face, n_targets=3, n_restarts=2).generate(X, y)
     ranked = np.argsort(-face.logits(X), axis=1)
     np.testing.assert_array_equal(seen, ranked[:, [1, 1, 2, 2, 3, 3]].T)
 
 
-@pytest.mark.parametrize("parameters", [{"norm": "linf"}, {"norm": "l2"}, {"loss": "dlr", "n_targets": 2}])
+@pytest.mark.parametrize(
+    "parameters", [{"norm": "linf"}, {"norm": "l2"}, {"norm": "l1"}, {"loss": "dlr", "n_targets": 2}]
+)
 def test_batches_and_order_do_not_matter(face, parameters):
     X = example_images(n=20)
     y = face.predict(X)

@@ -13,7 +13,7 @@ from smartbox.estimator_checks import example_images
 from tests.doubles import affine_face, random_affine, small_network
 
 SHAPE = (4, 5, 1)
-EPS = {"linf": 0.004, "l2": 0.04}
+EPS = {"linf": 0.004, "l2": 0.04, "l1": 0.15}
 SHORT = {"max_iter": 8, "n_targets": 3, "max_queries": 40, "random_state": 0}
 ORDER = {
     "standard": ["clean", "apgd-ce", "apgd-t", "fab-t", "square", ""],
@@ -32,23 +32,26 @@ def test_accuracy_is_no_higher_than_under_any_part(face, norm, version):
     X, eps = example_images(n=40), EPS[norm]
     y = face.predict(X)
     y[:3] = (y[:3] + 1) % 5
-    attack = AutoAttack(face, eps=eps, norm=norm, version=version, **SHORT)
+    n = 20 if norm == "l1" else 8  # fewer steps are too few to become sparse
+    attack = AutoAttack(face, eps=eps, norm=norm, version=version, **{**SHORT, "max_iter": n})
     X_adv, report = attack.generate(X, y, return_report=True)
     assert report[norm].max() <= eps * (1 + 1e-5) + 1e-7 and X_adv.min() >= 0 and X_adv.max() <= 1
     np.testing.assert_array_equal(report.success, report.component != "")
     np.testing.assert_array_equal(report.component[:3], "clean")
     np.testing.assert_array_equal(X_adv[~report.success], X[~report.success])
     assert set(report.component) <= set(ORDER[version]) and 0 < report.success.mean() < 1
-    fab = FAB(face, norm=norm, max_iter=8).generate(X, y, return_report=True)[1]
-    kept = {"fab": np.mean(fab[norm] > eps)}
-    for name, part in (
-        ("ce", APGD(face, eps=eps, norm=norm, max_iter=8, random_state=0)),
-        ("dlr", APGD(face, eps=eps, norm=norm, loss="dlr", max_iter=8, random_state=0)),
-    ):
-        kept[name] = face.score(part.generate(X, y), y)
-    if norm == "linf":
-        kept["square"] = face.score(Square(face, eps=eps, max_queries=40, random_state=0).generate(X, y), y)
-    assert face.score(X_adv, y) <= min(kept.values())
+    kept = [
+        face.score(part.generate(X, y), y)
+        for part in (
+            APGD(face, eps=eps, norm=norm, max_iter=n, random_state=0),
+            APGD(face, eps=eps, norm=norm, loss="dlr", max_iter=n, random_state=0),
+            Square(face, eps=eps, norm=norm, max_queries=40, random_state=0),
+        )
+    ]
+    if version == "standard":
+        fab = FAB(face, norm=norm, max_iter=n).generate(X, y, return_report=True)[1]
+        kept.append(np.mean(fab[norm] > eps))
+    assert face.score(X_adv, y) <= min(kept)
 
 
 @pytest.mark.parametrize("norm", EPS)
@@ -84,7 +87,7 @@ def test_wins_exactly_where_the_distance_is_less_than_eps(norm):
     weights, bias, X = random_affine(0, 6, SHAPE)
     face = affine_face(weights, bias, SHAPE)
     y, rows, logits = face.predict(X), np.arange(len(X)), face.logits(X).astype(np.float64)
-    sizes = np.linalg.norm(weights[y][:, None] - weights[None], {"linf": 1, "l2": 2}[norm], axis=2)
+    sizes = np.linalg.norm(weights[y][:, None] - weights[None], {"linf": 1, "l2": 2, "l1": np.inf}[norm], axis=2)
     exact = np.where(sizes > 0, (logits[rows, y][:, None] - logits) / np.where(sizes > 0, sizes, 1), np.inf).min(axis=1)
     eps = np.sort(exact)[9:11].mean()
     report = AutoAttack(face, eps=eps, norm=norm, **SHORT).generate(X, y, return_report=True)[1]

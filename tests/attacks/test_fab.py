@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog, minimize
 
-from smartbox import FaceClassifier
+from smartbox import FaceClassifier, _norms
+from smartbox._streams import ImageStreams
 from smartbox.attacks import FAB, DeepFool
 from smartbox.attacks._fab import to_boundary
+from smartbox.attacks._search import Nearest
 from smartbox.estimator_checks import example_images
 from tests.doubles import affine_face, random_affine, small_network
 
@@ -131,7 +133,7 @@ def test_nearer_than_deepfool_and_all_targets_nearer_than_one(face):
 def test_batches_and_order_do_not_matter(face, norm):
     X = example_images(n=20)
     y = face.predict(X)
-    attack = FAB(face, norm=norm, max_iter=5, n_candidates=3)
+    attack = FAB(face, norm=norm, max_iter=5, n_candidates=3, n_restarts=2, random_state=3)
     whole = attack.generate(X, y)
     order = np.random.default_rng(0).permutation(20)
     shuffled = attack.set_params(batch_size=6).generate(X[order], y[order])
@@ -153,3 +155,35 @@ def test_wrong_from_the_start_or_never_found_is_unchanged(face):
     with pytest.warns(UserWarning, match="gradient was zero"):
         np.testing.assert_array_equal(attack.generate(X), X)
     np.testing.assert_array_equal(attack.report_.n_zero_gradients, 1)
+
+
+@pytest.mark.parametrize("parameters", [{"norm": "linf"}, {"norm": "l2", "n_targets": 2}, {"norm": "l1"}])
+def test_more_restarts_are_never_farther(face, parameters):
+    X, sizes = example_images(n=30), []
+    for n_restarts in (1, 2, 3):
+        attack = FAB(face, max_iter=30, n_restarts=n_restarts, random_state=0, **parameters)
+        report = attack.generate(X, return_report=True)[1]
+        sizes.append(np.where(report.success, report[attack.norm], np.inf))
+    assert (sizes[1] <= sizes[0]).all() and (sizes[2] <= sizes[1]).all()
+    assert (sizes[2] < 0.999 * sizes[0]).any()
+
+
+def test_the_first_start_draws_nothing(face):
+    X = example_images(n=30)
+    attack = FAB(face, norm="l2", max_iter=12, random_state=0)
+    np.testing.assert_array_equal(attack.set_params(random_state=1).generate(X), attack.generate(X))
+    attack.set_params(n_restarts=2)
+    assert (attack.generate(X) != attack.set_params(random_state=0).generate(X)).any()
+
+
+@pytest.mark.parametrize("norm", DUAL)
+def test_restarts_are_no_farther_than_half_of_what_is_found_or_wanted(face, norm):
+    X = example_images(n=3)
+    found = Nearest(X, face.predict(X), norm)
+    found.size[:2] = 0.02, 100
+    radius = {"linf": 0.3, "l2": 1.0, "l1": 5.0}[norm]
+    for enough, most in ((0.0, [0.02, radius, radius]), (0.01, [0.01] * 3)):
+        at = FAB(face, norm=norm)._start(ImageStreams.from_images(X, 0), np.arange(3), found, enough)
+        size = _norms.size((at - X).reshape(3, -1), norm)
+        assert (size <= np.array(most) / 2 + 1e-5).all() and (size > 0.2 * np.array(most)).all()
+        assert at.min() >= 0 and at.max() <= 1
