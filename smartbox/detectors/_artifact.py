@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from smartbox._compat import Interval
 from smartbox.detectors._features import FeatureDetector, NetworkFeatures, layers_to_read
+from smartbox.detectors._group_scaler import GroupScaler
 
 _EPOCHS = 50
 _BATCH_SIZE = 64
@@ -92,8 +93,8 @@ class ArtifactDetector(FeatureDetector):
     threshold_ : float
         Scores above it are called adversarial: 0, the network's own boundary, or what `calibrate` has set.
     features_ : NetworkActivations
-    means_, scales_ : ndarray of shape (n_features,)
-        Of the clean images' activations. The square of a unit's scale is its variance plus the mean variance of its layer.
+    scaler_ : GroupScaler
+        Of the clean images' activations: ``mean_`` and ``scale_`` of each unit.
     mlp_ : MLPClassifier
 
     See Also
@@ -102,8 +103,8 @@ class ArtifactDetector(FeatureDetector):
 
     Notes
     -----
-    Divided by its standard deviation alone, a unit that hardly any clean training face excites would drown all others once a face
-    of another identity excites it; hence the layer's mean variance in `scales_`.
+    The square of a unit's scale is its variance plus the mean variance of its layer: divided by its standard deviation alone, a
+    unit that hardly any clean training face excites would drown all others once a face of another identity excites it.
 
     Training lasts 50 epochs at most. From 100 images on, it stops ten epochs after the best accuracy on a tenth that is held out
     at random. The detector knows no groups: of a face and its attacked twin, the one may be held out and the other not, which at
@@ -146,11 +147,7 @@ class ArtifactDetector(FeatureDetector):
         return NetworkActivations(self.model, layers=self.layers)
 
     def _fit_features(self, F, y):
-        clean = F[y == 0].astype(np.float64)
-        self.means_, variances = clean.mean(axis=0), clean.var(axis=0)
-        layers = np.split(variances, np.cumsum(self.features_.n_units_)[:-1])
-        total = variances + np.repeat([each.mean() for each in layers], self.features_.n_units_)
-        self.scales_ = np.sqrt(np.where(total > 0, total, 1.0))
+        self.scaler_ = GroupScaler(self.features_.n_units_).fit(F[y == 0])
         self.mlp_ = MLPClassifier(
             self.hidden_layer_sizes,
             alpha=self.alpha,
@@ -161,7 +158,7 @@ class ArtifactDetector(FeatureDetector):
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # so many epochs are meant
-            self.mlp_.fit(self._scaled(F).astype(np.float32), y)  # half the time of float64
+            self.mlp_.fit(self.scaler_.transform(F).astype(np.float32), y)  # half the time of float64
 
     def _score_features(self, F):
         return self._forward(F)[-1][:, 0]
@@ -173,14 +170,11 @@ class ArtifactDetector(FeatureDetector):
             if output is not None:
                 gradient = gradient * (output > 0)
             gradient = gradient @ weights.T
-        return gradient / self.scales_
-
-    def _scaled(self, F):
-        return (F - self.means_) / self.scales_
+        return gradient / self.scaler_.scale_
 
     def _forward(self, F):
         """The scaled features, the output of each hidden layer, and the logit, which ``predict_proba`` would round to 1."""
-        outputs = [self._scaled(F)]
+        outputs = [self.scaler_.transform(F)]
         for i, (weights, bias) in enumerate(zip(self.mlp_.coefs_, self.mlp_.intercepts_, strict=True), start=1):
             out = outputs[-1] @ weights + bias
             outputs.append(out if i == len(self.mlp_.coefs_) else np.maximum(out, 0))

@@ -6,13 +6,13 @@ from numbers import Real
 import numpy as np
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils import check_random_state
 
 from smartbox._compat import Interval
 from smartbox.detectors._conv_statistics import PER_CHANNEL, ConvFilterStatistics
 from smartbox.detectors._features import FeatureDetector
+from smartbox.detectors._group_scaler import GroupScaler
 from smartbox.metrics import conformal_threshold
 from smartbox.metrics._checks import check_rate
 
@@ -48,7 +48,9 @@ class ConvFilterDetector(FeatureDetector):
         0: the stages have their own, `thresholds_`.
     features_ : ConvFilterStatistics
     svms_ : list of Pipeline
-        One a stage: scaler and linear SVM. There are fewer than layers if early stages leave fewer than ten attacked faces.
+        One a stage: scaler and linear SVM. The square of a column's scale is its variance plus the mean variance of the same
+        statistic of all channels, lest one that hardly varies in training drown the others. There are fewer stages than layers if
+        early ones leave fewer than ten attacked faces.
     thresholds_, spreads_ : ndarray of shape (n_stages,)
         Threshold, and standard deviation of the clean scores, of each stage.
 
@@ -123,11 +125,11 @@ class ConvFilterDetector(FeatureDetector):
         self.svms_, scores = [], []
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*cannot bound a false positive rate")
-            for stage in columns:
+            for n_channels, stage in zip(self.features_.n_channels_, columns, strict=True):
                 if self.svms_ and y[passing].sum() < _FEWEST_ATTACKED:
                     break
                 svm = LinearSVC(C=self.C, class_weight="balanced", random_state=rng.randint(2**31 - 1), max_iter=10_000)
-                svm = make_pipeline(StandardScaler(), svm).fit(F[passing, stage], y[passing])
+                svm = make_pipeline(GroupScaler([n_channels] * PER_CHANNEL), svm).fit(F[passing, stage], y[passing])
                 found = svm.decision_function(F[:, stage])
                 found[passing] = _held_out_scores(svm, F[passing, stage], y[passing], rng)
                 passing &= found <= _quantile(found[passing & (y == 0)], part)[0]

@@ -17,8 +17,9 @@ def face():
 
 @pytest.fixture(scope="package")
 def attacked(face):
-    """150 clean images and their twins: the first 100 of each to learn from, the others to test."""
+    """150 clean images and their twins: the first 100 of each to learn from (or their weaker twins), the others to test."""
     clean = 0.2 + 0.6 * example_images(n=150)
     X_adv = FGSM(face, eps=0.1).generate(clean)
     train, test = make_detection_set(clean[:100], X_adv[:100]), make_detection_set(clean[100:], X_adv[100:])
-    return Bunch(clean=clean, X_adv=X_adv, train=train, test=test)
+    weak = make_detection_set(clean[:100], (clean + 0.4 * (X_adv - clean))[:100])
+    return Bunch(clean=clean, X_adv=X_adv, train=train, test=test, weak=weak)

@@ -37,13 +37,13 @@ def test_scales_of_clean_images_and_their_layers(face, attacked, detector):
     F = detector.transform(X[y == 0])
     variances = F.var(axis=0)
     layers = np.repeat([variances[:90].mean(), variances[90:106].mean(), variances[106:].mean()], [90, 16, 5])
-    np.testing.assert_allclose(detector.means_, F.mean(axis=0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(detector.scales_, np.sqrt(variances + layers), rtol=1e-4)
+    np.testing.assert_allclose(detector.scaler_.mean_, F.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(detector.scaler_.scale_, np.sqrt(variances + layers), rtol=1e-3)
 
 
 def test_score_is_the_logit_of_scikit_learns_network(attacked, detector):
     X = attacked.test[0]
-    scaled = (detector.transform(X) - detector.means_) / detector.scales_
+    scaled = (detector.transform(X) - detector.scaler_.mean_) / detector.scaler_.scale_
     np.testing.assert_allclose(
         expit(detector.decision_function(X)), detector.mlp_.predict_proba(scaled)[:, 1], atol=1e-5
     )

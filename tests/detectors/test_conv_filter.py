@@ -11,16 +11,16 @@ from sklearn.svm import SVC, LinearSVC
 
 from smartbox import FaceClassifier
 from smartbox.datasets import make_detection_set
-from smartbox.detectors import ConvFilterDetector, ConvFilterStatistics
+from smartbox.detectors import ConvFilterDetector, ConvFilterStatistics, _conv_filter
+from smartbox.detectors._group_scaler import GroupScaler
+from smartbox.metrics import conformal_threshold
 from tests.doubles import small_network
 
 
 @pytest.fixture(scope="module")
 def detector(face, attacked):
     """Of a weak attack, so that every stage is left something to find."""
-    weak = attacked.clean + 0.4 * (attacked.X_adv - attacked.clean)
-    X, y, _ = make_detection_set(attacked.clean[:100], weak[:100])
-    return ConvFilterDetector(face, fpr=0.2, random_state=0).fit(X, y)
+    return ConvFilterDetector(face, fpr=0.2, random_state=0).fit(*attacked.weak[:2])
 
 
 def test_order_statistics_are_numpys(face, attacked):
@@ -84,9 +84,41 @@ def test_the_score_is_positive_where_one_stage_after_the_other_would_object(atta
     np.testing.assert_array_equal(detector.predict(X), objected)
 
 
-def test_later_stages_learn_from_what_the_first_lets_pass(detector):
-    first, second = (svm[0].n_samples_seen_ for svm in detector.svms_)
-    assert first == 200 > second > 100
+def test_later_stages_learn_from_what_the_first_lets_pass(face, attacked, monkeypatch):
+    """Without folds, so that the first stage's scores are those of its own SVM."""
+    monkeypatch.setattr(_conv_filter, "_held_out_scores", lambda svm, F, y, rng: svm.decision_function(F))
+    X, y, _ = attacked.weak
+    detector = ConvFilterDetector(face, fpr=0.2, random_state=0).fit(X, y)
+    F = detector.transform(X)
+    scores = detector.svms_[0].decision_function(F[:, :24])
+    passing = scores <= conformal_threshold(scores[y == 0], fpr=1 - 0.8**0.5)
+    assert 100 < passing.sum() < 190
+    np.testing.assert_allclose(detector.svms_[1][0].mean_, F[passing, 24:].mean(axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_column_that_hardly_varies_in_training_drowns_nothing():
+    """The minimum behind a rectifier may be 1e-30 once and 0 else in training, and 0.1 in a new image."""
+    F = np.random.default_rng(0).normal(size=(100, 4))
+    F[:, 2:] = 0
+    F[3, 2] = 1e-30
+    new = F.copy()
+    new[:, 2] = 0.1
+    scaled = GroupScaler([2, 2]).fit(F).transform(new)
+    assert np.abs(scaled).max() < 1e3
+    expected = np.sqrt(F[:, :2].var(axis=0) + F[:, :2].var(axis=0).mean())
+    np.testing.assert_allclose(scaled[:, :2], (F[:, :2] - F[:, :2].mean(axis=0)) / expected, rtol=1e-5)
+
+
+def test_the_gradient_is_finite_where_channels_are_all_but_silent():
+    network = small_network()
+    kernel, bias, *rest = network.get_weights()
+    kernel[..., 1] *= 1e-30
+    bias[1] = 0
+    network.set_weights([kernel, bias, *rest])
+    X = np.random.default_rng(0).uniform(size=(60, 16, 12, 1)).astype(np.float32)
+    detector = ConvFilterDetector(FaceClassifier.from_network(network), random_state=0).fit(X, np.arange(60) % 2)
+    gradient = detector.value_and_gradient(X)[1]
+    assert np.isfinite(gradient).all() and np.abs(gradient).max() < 1e4
 
 
 @pytest.mark.parametrize("fpr", [0.05, 0.1, 0.3])
@@ -102,7 +134,7 @@ def test_one_stage_is_a_plain_svm(face, attacked):
     X, y, _ = attacked.train
     detector = ConvFilterDetector(face, layers="conv2", C=0.3, random_state=0).fit(X, y)
     F = detector.transform(X)
-    svm = make_pipeline(StandardScaler(), LinearSVC(C=0.3, class_weight="balanced", max_iter=10_000)).fit(F, y)
+    svm = make_pipeline(GroupScaler([6] * 6), LinearSVC(C=0.3, class_weight="balanced", max_iter=10_000)).fit(F, y)
     scores = detector.decision_function(X) * detector.spreads_[0] + detector.thresholds_[0]
     np.testing.assert_allclose(scores, svm.decision_function(F), rtol=1e-3, atol=1e-3)
 
