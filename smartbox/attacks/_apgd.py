@@ -21,7 +21,7 @@ _CLIMBS = {"linf": Climb, "l2": Climb, "l1": SparseClimb}
 
 
 class APGD(BudgetAttack):
-    """Projected ascent with momentum that halves its own step where it no longer gains.
+    """Projected ascent that shortens its own step where it no longer gains.
 
     Parameters
     ----------
@@ -29,13 +29,13 @@ class APGD(BudgetAttack):
         The model under attack. Never copied.
     eps : float or str, default=8/255
         Largest size of the perturbation in ``norm``, in units of the [0, 1] intensity range; also as text, ``"8/255"``.
-    norm : {"linf", "l2"}, default="linf"
+    norm : {"linf", "l2", "l1"}, default="linf"
         How the perturbation is measured.
     loss : {"ce", "dlr"}, default="ce"
         "ce" climbs the odds, which is cross-entropy without its saturation; "dlr" the difference of logits ratio, for
         which a model needs 3 classes, or 4 to go to a label.
     max_iter : int, default=100
-        Steps of each start.
+        Steps of each start. In l1 fewer than 20 leave the perturbation spread over too many pixels.
     n_restarts : int, default=1
         Independent starts; each goes on with the images that have withstood so far.
     n_targets : int or None, default=None
@@ -64,10 +64,17 @@ class APGD(BudgetAttack):
 
     Notes
     -----
-    The step is ``2 * eps`` at first. At checkpoints, ever closer to each other, it is halved, and the search goes back
-    to its best point, where fewer than 75 % of the steps have raised the loss or neither step nor best loss has
-    changed. Every image has checks of its own. Projections are the exact ones onto ball and pixel box together; starts
-    are uniform in the ball. An image leaves as soon as it is adversarial, one that is wrong from the start at once; one
+    In linf and l2 the step is ``2 * eps`` at first. At checkpoints, ever closer to each other, it is halved, and the
+    search goes back to its best point, where fewer than 75 % of the steps have raised the loss or neither step nor best
+    loss has changed.
+
+    In l1 a step is shared alike by the pixels of largest slope, two thirds as many as the best point so far has
+    changed [2]_. Where these have become fewer, the search goes back to that point and the step to ``eps``; else it is
+    shortened by a third. The ball is ``3 * eps`` for 30 % of the steps, ``2 * eps`` for another 30 %, then ``eps``;
+    nothing beyond ``eps`` is returned. Pixels at a wall of the box do not count, other than in the paper.
+
+    Every image has checks of its own. Projections are the exact ones onto ball and pixel box together; starts are
+    uniform in the ball. An image leaves as soon as it is adversarial, one that is wrong from the start at once; one
     that withstands is returned at its largest loss. In the targeted ratio, the logit to be beaten is the largest of the
     others.
 
@@ -75,6 +82,7 @@ class APGD(BudgetAttack):
     ----------
     .. [1] Croce, Hein. "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
        Attacks", ICML 2020, algorithm 1, equations 3 to 7.
+    .. [2] Croce, Hein. "Mind the Box: l1-APGD for Sparse Adversarial Attacks on Image Classifiers", ICML 2021, algorithm 1.
 
     Examples
     --------

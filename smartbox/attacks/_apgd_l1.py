@@ -12,13 +12,12 @@ _SPARSER, _FEWER, _SHORTER, _SHORTEST = 0.95, 1.5, 1.5, 0.1
 class SparseClimb(Climb):
     """Steps of equal length on the pixels of largest slope, fewer and fewer of them, without momentum.
 
-    The ball is three, then two times as large as allowed, for 30 % of the steps each, and then as allowed: the image that is
-    best there may not be reached from the best one that lies beyond, but more often is than from a random start.
+    The ball is first three times as large as allowed, then twice, then as allowed: a better beginning than a random one.
 
-    Beyond the paper, a pixel at the wall of the box that its slope points to counts neither among those that a step moves nor
-    among those that the perturbation is made of. It is pushed along if its slope is large enough, lest the projection take
-    from it. Without this, the search stands still once it moves nothing but pixels that have no room left, as it does on an
-    affine model; with it, its only place of rest there is the optimum.
+    Beyond the paper, a pixel that is at a wall of the box counts neither among those that a step moves nor among those that
+    the perturbation is made of; it is pushed along if its slope is large enough, lest the projection take from it. Otherwise
+    the search stands still once it moves nothing but pixels without room: on affine models, at 88 to 97 % of the optimum.
+    With it, one pixel at a time, the optimum is the only place of rest.
     """
 
     def __init__(self, attack, model, objective, towards):

@@ -17,6 +17,7 @@ EPS = {"linf": 0.004, "l2": 0.04, "l1": 0.15}
 SHORT = {"max_iter": 8, "n_targets": 3, "max_queries": 40, "random_state": 0}
 ORDER = {
     "standard": ["clean", "apgd-ce", "apgd-t", "fab-t", "square", ""],
+    "plus": ["clean", "apgd-ce", "apgd-t", "fab-t", "square", "apgd-dlr", "fab", ""],
     "rand": ["clean", "apgd-ce", "apgd-dlr", ""],
 }
 
@@ -26,7 +27,7 @@ def face():
     return FaceClassifier.from_network(small_network())
 
 
-@pytest.mark.parametrize("version", ["standard", "rand"])
+@pytest.mark.parametrize("version", ORDER)
 @pytest.mark.parametrize("norm", EPS)
 def test_accuracy_is_no_higher_than_under_any_part(face, norm, version):
     X, eps = example_images(n=40), EPS[norm]
@@ -48,14 +49,15 @@ def test_accuracy_is_no_higher_than_under_any_part(face, norm, version):
             Square(face, eps=eps, norm=norm, max_queries=40, random_state=0),
         )
     ]
-    if version == "standard":
+    if version != "rand":
         fab = FAB(face, norm=norm, max_iter=n).generate(X, y, return_report=True)[1]
         kept.append(np.mean(fab[norm] > eps))
     assert face.score(X_adv, y) <= min(kept)
 
 
+@pytest.mark.parametrize("version", ["standard", "plus"])
 @pytest.mark.parametrize("norm", EPS)
-def test_each_part_meets_only_what_the_last_has_left(face, norm, monkeypatch):
+def test_each_part_meets_only_what_the_last_has_left(face, norm, version, monkeypatch):
     X = example_images(n=40)
     y = face.predict(X)
     met, components = [], AutoAttack._components
@@ -71,14 +73,24 @@ def test_each_part_meets_only_what_the_last_has_left(face, norm, monkeypatch):
         return {name: spy(name, perturb) for name, perturb in components(self, n_classes).items()}
 
     monkeypatch.setattr(AutoAttack, "_components", spied)
-    report = AutoAttack(face, eps=EPS[norm], norm=norm, **SHORT).generate(X, y, return_report=True)[1]
+    attack = AutoAttack(face, eps=EPS[norm], norm=norm, version=version, **SHORT)
+    report = attack.generate(X, y, return_report=True)[1]
     names = [name for name, _ in met]
-    assert names == ["apgd-ce", "apgd-t", "fab-t", "square"][: len(names)]
+    assert names == ORDER[version][1 : 1 + len(names)]
     for (_, before), (_, after) in pairwise(met):
         assert after <= before
     for place, (_, images) in enumerate(met):
         still = [image.tobytes() for image, won in zip(X, report.component, strict=True) if won not in names[:place]]
         assert images == set(still)
+
+
+@pytest.mark.parametrize("norm", EPS)
+def test_plus_wins_whatever_standard_wins(face, norm):
+    X, won = example_images(n=40), []
+    for version in ("standard", "plus"):
+        attack = AutoAttack(face, eps=EPS[norm] / 2, norm=norm, version=version, **SHORT)
+        won.append(attack.generate(X, return_report=True)[1].success)
+    assert (won[1] >= won[0]).all() and 0 < won[1].mean() < 1
 
 
 @pytest.mark.parametrize("norm", EPS)
