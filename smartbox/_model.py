@@ -16,6 +16,11 @@ def is_rejection(model, predicted):
     return np.zeros(len(predicted), dtype=bool) if rejection is None else predicted == rejection
 
 
+def n_names(model):
+    """How many labels a model can name; rejection is none."""
+    return len(model.classes_) - (getattr(model, "reject_label", None) is not None)
+
+
 def identify(model, X, predicted=None):
     """The label of largest logit for each image, whether or not a guard would reject it; ``predicted`` where it knows."""
     if getattr(model, "reject_label", None) is not None:

@@ -353,9 +353,9 @@ class BaseAttack(ModelReferenceMixin, StatelessTransformer):
         n_flat = np.count_nonzero(self.report_.n_zero_gradients)
         if n_flat:
             warnings.warn(
-                f"the gradient was zero for {n_flat} of {len(self.report_.success)} images, at least at times: there the "
-                "attack went at random or stopped. A success rate that is low for this reason says nothing about "
-                "robustness (see report_.n_zero_gradients).",
+                f"{type(self).__name__}: the gradient was zero for {n_flat} of {len(self.report_.success)} images, at least "
+                "at times: there the attack went at random or stopped. A success rate that is low for this reason says "
+                "nothing about robustness (see report_.n_zero_gradients).",
                 stacklevel=3,
             )
 

@@ -158,6 +158,16 @@ def test_targeted_and_own_predictions(curved):
     np.testing.assert_array_equal(without_labels, PGD(guarded, eps=0.2, random_state=0).generate(X, y))
 
 
+def test_rejection_is_no_class_for_a_ratio_of_logits(affine):
+    face, X, y, _, detector = affine
+    guarded = as_face_model(face, detector=detector)
+    with pytest.raises(ValueError, match="needs at least 3 classes, the model has 2"):
+        APGD(guarded, loss="dlr").generate(X, y)
+    attack = AutoAttack(guarded, eps=0.05, version="rand", max_iter=5, random_state=0)
+    attack.generate(X, y)
+    assert not attack.report_.n_zero_gradients.any()
+
+
 def test_mistakes_say_what_to_do(curved):
     face, _, _, detector = curved
     with pytest.raises(ValueError, match="fit it on clean and attacked images first"):

@@ -5,6 +5,7 @@ from numbers import Integral
 import numpy as np
 
 from smartbox._compat import Interval, StrOptions
+from smartbox._model import n_names
 from smartbox.attacks._apgd_climb import Climb
 from smartbox.attacks._apgd_l1 import SparseClimb
 from smartbox.attacks._budget import BudgetAttack
@@ -138,10 +139,10 @@ class APGD(BudgetAttack):
     def _perturb(self, model, X, y, rng):
         towards = self.targeted or self.n_targets is not None
         objective, n_classes = _OBJECTIVES[self.loss, towards]
-        if len(model.classes_) < n_classes:
+        if n_names(model) < n_classes:
             kind = "targeted " if towards else ""
             raise ValueError(f'the {kind}loss="dlr" needs at least {n_classes} classes, the model has '
-                             f'{len(model.classes_)}: use loss="ce".')  # fmt: skip
+                             f'{n_names(model)}: use loss="ce".')  # fmt: skip
         logits = model.logits(X)
         best = Best(X, y, self._reached(model, model.classes_[logits.argmax(axis=1)], y))
         aims = [y]

@@ -7,6 +7,7 @@ import numpy as np
 
 from smartbox import _norms
 from smartbox._compat import Interval, StrOptions
+from smartbox._model import n_names
 from smartbox.attacks._apgd import APGD
 from smartbox.attacks._budget import BudgetAttack
 from smartbox.attacks._fab import FAB
@@ -122,7 +123,7 @@ class AutoAttack(BudgetAttack):
         X_adv, component = X.copy(), np.full(len(X), "", dtype="<U8")
         counts = {name: np.zeros(len(X), dtype=int) for name in COUNTS}
         component[self._reached(model, model.predict(X), y)] = "clean"
-        for number, (name, perturb) in enumerate(self._components(len(model.classes_)).items()):
+        for number, (name, perturb) in enumerate(self._components(n_names(model)).items()):
             rows = np.flatnonzero(component == "")
             if not rows.size:
                 break

@@ -25,7 +25,7 @@ class CarliniL2(PenaltyAttack):
     binary_search_steps : int, default=9
         Constants ``c`` that are tried for each image: ten times the last until one succeeds, bisection from then on.
     max_iter : int, default=1000
-        Steps of Adam at each constant, every time from the image itself.
+        Steps of Adam at each constant.
     learning_rate : float, default=0.01
         Mean length of Adam's steps.
     schedule : {"cosine", "constant"}, default="cosine"
@@ -46,7 +46,7 @@ class CarliniL2(PenaltyAttack):
     batch_size : int, default=128
         Images at a time; the result does not depend on it.
     random_state : int, RandomState or None, default=None
-        Not used: nothing is drawn. Here so that all attacks can be seeded alike.
+        Draws a direction where a head start meets a gradient of zero; without one nothing is drawn.
     verbose : int, default=0
         Above 0 shows a progress bar.
 

@@ -25,7 +25,7 @@ class DDN(MinimumNormAttack):
         Radius of the first sphere, in l2; an image unit is the [0, 1] intensity range. "auto", an extension, takes for
         each image its distance from the boundary of the linearised classifier, for one more gradient, and grows it by
         30 % a step until a first success: the published radius is several times the distance to be found on a face, and
-        takes many steps to shrink.
+        takes many steps to shrink. For targets, which lie farther, the published one does better.
     gamma : float, default=0.05
         Share by which the radius changes with each step.
     targeted : bool, default=False

@@ -47,7 +47,7 @@ class EAD(PenaltyAttack):
     batch_size : int, default=128
         Images at a time; the result does not depend on it.
     random_state : int, RandomState or None, default=None
-        Not used: nothing is drawn. Here so that all attacks can be seeded alike.
+        Draws a direction where a head start meets a gradient of zero; without one nothing is drawn.
     verbose : int, default=0
         Above 0 shows a progress bar.
 

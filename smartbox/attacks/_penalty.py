@@ -65,7 +65,9 @@ class PenaltyAttack(BaseAttack):
         starts = X.copy()
         if rows.size:
             steps = {"max_iter": max(10, self.max_iter // 4), "targeted": self.targeted}
-            starter = FMN(None, norm="l1", **steps) if self.init == "fmn" else DDN(None, init_eps="auto", **steps)
+            # Targets lie far beyond the linearised boundary: there the published radius finds more, and nearer.
+            radius = 1.0 if self.targeted else "auto"
+            starter = FMN(None, norm="l1", **steps) if self.init == "fmn" else DDN(None, init_eps=radius, **steps)
             starts[rows], counts = starter._perturb(model, X[rows], y[rows], rng.take(rows))
             for name, values in counts.items():
                 getattr(best, name)[rows] += values

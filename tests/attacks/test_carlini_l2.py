@@ -241,7 +241,7 @@ def test_head_start_is_bettered_in_fewer_gradients(face, targeted):
         attack = CarliniL2(face, init=init, **setting)
         attack.generate(X, y)
         reports[init] = attack.report_
-    start = DDN(face, init_eps="auto", max_iter=15, targeted=targeted)
+    start = DDN(face, init_eps=1.0 if targeted else "auto", max_iter=15, targeted=targeted)
     start.generate(X, y)
     assert reports["ddn"].success.all() and reports["image"].success.all()
     assert (reports["ddn"].l2 <= start.report_.l2 * (1 + 1e-3)).all(), "the start counts as found"
