@@ -36,7 +36,7 @@ class EAD(PenaltyAttack):
     init : {"image", "ddn", "fmn"}, default="image"
         Where each constant's steps begin. "image" is as published; the others, extensions, begin at the nearest point
         that `DDN`, or `FMN` in l1, finds in a quarter of ``max_iter`` steps; see `CarliniL2`. "fmn" suits the decision
-        rule "l1", "ddn" the rule "en" with a small ``beta``.
+        rule "l1", "ddn" the rule "en" with a small ``beta``; with ``targeted`` FMN misses many targets in few steps.
     abort_early : bool, default=True
         Leave an image's constant as soon as a tenth of the steps has not lowered its objective by 0.01 %.
     shrinkage : {"paper", "prox"}, default="paper"
