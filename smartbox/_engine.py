@@ -319,7 +319,13 @@ def _compile(function, signature):
     concrete = function.get_concrete_function()
 
     def run(*arrays):
-        return concrete(*(tf.convert_to_tensor(a, spec.dtype) for a, spec in zip(arrays, signature, strict=True)))
+        try:
+            return concrete(*(tf.convert_to_tensor(a, spec.dtype) for a, spec in zip(arrays, signature, strict=True)))
+        except SystemError as error:  # what an interruption inside TensorFlow's C code comes out as
+            interrupt = error.__cause__ or error.__context__
+            if isinstance(interrupt, KeyboardInterrupt):
+                raise interrupt from None
+            raise
 
     run.function = function  # keeps what it closes over, which the concrete one holds by weak references
     return run

@@ -698,3 +698,38 @@ def test_several_gradients_on_one_forward_pass_equal_one_after_the_other():
         np.testing.assert_allclose(gradients[:, i], face.vjp(X, cotangents[:, i]), rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match=r"expected cotangents of shape \(20, count, 5\)"):
         face.vjps(X, cotangents[:, 0])
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_an_interruption_inside_tensorflow_stays_one(monkeypatch, hidden):
+    """Its C code makes a SystemError of it, its Python code then hides the cause."""
+    face = FaceClassifier.from_network(small_network())
+    X = example_images(face.image_shape_, n=20)
+    whole = face.logits(X)
+
+    def interrupted(*_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            error = SystemError("returned a result with an exception set")
+            error.__cause__ = None if hidden else interrupt
+            raise error  # noqa: B904 - the context is what is left of the cause
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine_module.tf, "convert_to_tensor", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            face.logits(X)
+    np.testing.assert_array_equal(face.logits(X), whole)
+
+
+def test_other_system_errors_pass(monkeypatch):
+    face = FaceClassifier.from_network(small_network())
+    X = example_images(face.image_shape_, n=20)
+    face.logits(X)
+
+    def broken(*_):
+        raise SystemError("something else")
+
+    monkeypatch.setattr(engine_module.tf, "convert_to_tensor", broken)
+    with pytest.raises(SystemError, match="something else"):
+        face.logits(X)

@@ -110,7 +110,7 @@ class AttackRun:
         n_won = sum(int(part["success"].sum()) for part in self.batches.parts)
         size = self.attack.batch_size
         with progress_bar(self.name, len(left), enabled=self.verbose) as advance, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="the gradient was zero")  # once for all of them is enough
+            warnings.filterwarnings("ignore", message=".*the gradient was zero")  # once for all of them is enough
             for rows in (left[start : start + size] for start in range(0, len(left), size)):
                 began = time.monotonic()
                 X_adv, report = self.attack.generate(self.faces.X[rows], aims[rows], return_report=True)
