@@ -57,10 +57,11 @@ def det_points(scores: ArrayLike, is_genuine: ArrayLike) -> Bunch:
         thresholds=points.thresholds,
         far=points.far,
         frr=points.frr,
-        far_deviate=_deviate(points.far, np.size(is_genuine) - n_genuine),
-        frr_deviate=_deviate(points.frr, n_genuine),
+        far_deviate=deviate(points.far, np.size(is_genuine) - n_genuine),
+        frr_deviate=deviate(points.frr, n_genuine),
     )
 
 
-def _deviate(rate, n):
+def deviate(rate, n):
+    """Normal deviates of rates out of ``n``, finite."""
     return norm.ppf(np.clip(rate, 0.5 / n, 1 - 0.5 / n))
