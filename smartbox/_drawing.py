@@ -31,11 +31,11 @@ def is_first_curve(ax):
     return not any(line.get_gid() == _CURVE for line in ax.lines)
 
 
-def draw_curve(ax, x, y, *, label=None, band=None, step=False, kwargs=None):
+def draw_curve(ax, x, y, *, label=None, title=None, band=None, step=False, kwargs=None):
     """Draw a curve in the next of the looks, its band and the legend; return the line.
 
-    ``band`` is ``(x, low, high)`` or None; ``step`` holds each value up to the next x; ``kwargs`` of `Line2D` come
-    before the looks.
+    ``title`` is that of the legend; ``band`` is ``(x, low, high)`` or None; ``step`` holds each value up to the next x;
+    ``kwargs`` of `Line2D` come before the looks.
     """
     from matplotlib.cbook import normalize_kwargs
     from matplotlib.lines import Line2D
@@ -48,8 +48,8 @@ def draw_curve(ax, x, y, *, label=None, band=None, step=False, kwargs=None):
         "marker": marker,
         "markersize": 5,
         "linewidth": 1.6,
-        # where there are many points, few markers, and not in the same places as on other curves
-        "markevery": 1 if len(x) <= 12 else (0.02 + 0.03 * (n_curves % 4), 0.12),
+        # where there are many points, few markers, and not all in the same places as on other curves
+        "markevery": 1 if len(x) <= 12 else (0.0, 0.1 + 0.017 * (n_curves % 4)),
         "drawstyle": "steps-post" if step else "default",
         "label": label,
     }
@@ -59,9 +59,21 @@ def draw_curve(ax, x, y, *, label=None, band=None, step=False, kwargs=None):
         low_x, low, high = check_band(band)
         kind = "post" if step else None
         ax.fill_between(low_x, low, high, step=kind, color=line.get_color(), alpha=0.2, linewidth=0)
-    if any(not text.startswith("_") for text in ax.get_legend_handles_labels()[1]):
-        ax.legend(loc="best", fontsize="small", handlelength=3.5)
+    _set_legend(ax, title)
     return line
+
+
+def _set_legend(ax, title):
+    """Inside, or below the axes if it is so large that it would hide a curve and the layout makes room for it."""
+    names = ax.get_legend_handles_labels()[1]
+    looks = {"title": title, "title_fontsize": "small", "handlelength": 3.5}
+    if len(names) > 3 and ax.figure.get_layout_engine() is not None:
+        longest = max(map(len, names))
+        size = "small" if longest <= 28 else "x-small"
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2 if longest <= 42 else 1}
+        ax.legend(fontsize=size, columnspacing=1, **place, **looks)
+    elif names:
+        ax.legend(loc="best", fontsize="small", **looks)
 
 
 def draw_reference(ax, x, y):

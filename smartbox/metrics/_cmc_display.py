@@ -137,17 +137,23 @@ class CMCDisplay:
         -------
         self : CMCDisplay
         """
-        from matplotlib.ticker import MaxNLocator, PercentFormatter
+        from matplotlib.ticker import PercentFormatter
 
         accuracy = np.asarray(self.accuracy)
         ranks = np.arange(1, len(accuracy) + 1)
         self.ax_ = axes_for(ax)
         self.figure_ = self.ax_.figure
-        if is_first_curve(self.ax_):
+        first = is_first_curve(self.ax_)
+        if first:
             self.ax_.set(xlabel="rank", ylabel="identification accuracy")
-            self.ax_.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+            step = int(np.ceil(len(accuracy) / 10 / 5)) * 5 if len(accuracy) > 10 else 1
+            self.ax_.set_xticks(np.unique(np.r_[1, ranks[step - 1 :: step]]))
             self.ax_.yaxis.set_major_formatter(PercentFormatter(1))
             self.ax_.grid(alpha=0.3)
-        label = None if self.name is None else f"{self.name} (rank 1: {100 * accuracy[0]:.1f} %)"
-        self.line_ = draw_curve(self.ax_, ranks, accuracy, label=label, band=self.band, kwargs=kwargs)
+        label = None if self.name is None else f"{self.name}: {100 * accuracy[0]:.1f} %"
+        self.line_ = draw_curve(
+            self.ax_, ranks, accuracy, label=label, title="accuracy at rank 1", band=self.band, kwargs=kwargs
+        )
+        floor = np.floor(10 * accuracy.min()) / 10  # differences near 100 % must show; noise must not look like one
+        self.ax_.set_ylim(min(floor, 0.9 if first else self.ax_.get_ylim()[0]), 1.01)
         return self

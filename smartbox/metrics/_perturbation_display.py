@@ -203,8 +203,10 @@ def _grid(ax, n_rows, n_columns, ratio):
     if ax is None:
         import matplotlib.pyplot as plt
 
-        size = _SIDE * n_columns, (_SIDE * ratio + 0.3) * n_rows + 0.3
-        return plt.figure(figsize=size, layout="constrained").subplots(n_rows, n_columns, squeeze=False)
+        size = _SIDE * n_columns, (_SIDE * ratio + 0.25) * n_rows + 0.3  # with room for the text
+        figure = plt.figure(figsize=size, layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
+        return figure.subplots(n_rows, n_columns, squeeze=False)
     ax.set_axis_off()
     place = ax.get_subplotspec()
     if place is None:

@@ -43,9 +43,9 @@ class _VerificationDisplay:
         name : str, optional
             For the legend. Default: name of the class of the estimator.
         band : (x, low, high), optional
-            Confidence band, see the class.
+            See the class.
         ax : matplotlib Axes, optional
-            Where to draw, e.g. ``ax_`` of another display. Default: those of a new figure.
+            E.g. ``ax_`` of another display. Default: those of a new figure.
         **kwargs
             For the line, see `matplotlib.lines.Line2D`.
 
@@ -104,10 +104,8 @@ class _VerificationDisplay:
 
         Parameters
         ----------
-        ax : matplotlib Axes, optional
-            Default: those of a new figure.
-        **kwargs
-            For the line, see `matplotlib.lines.Line2D`.
+        ax, **kwargs
+            As for `from_estimator`.
 
         Returns
         -------
@@ -119,12 +117,13 @@ class _VerificationDisplay:
             self._set_up(self.ax_)
             self.ax_.grid(alpha=0.3)
         eer = crossing(Bunch(far=np.asarray(self.far), frr=np.asarray(self.frr)))
-        label = None if self.name is None else f"{self.name} (EER {100 * eer:.1f} %)"
+        label = None if self.name is None else f"{self.name}: {100 * eer:.1f} %"
         x, y = self._curve(*_corners(np.asarray(self.far), np.asarray(self.frr)))
-        self.line_ = draw_curve(self.ax_, x, y, label=label, band=self._drawn_band(), step=True, kwargs=kwargs)
+        looks = {"label": label, "title": "equal error rate", "step": True, "kwargs": kwargs}
+        self.line_ = draw_curve(self.ax_, x, y, band=self._drawn_band(x), **looks)
         return self
 
-    def _drawn_band(self):
+    def _drawn_band(self, x):
         return self.band
 
 
@@ -152,10 +151,6 @@ class VerificationROCDisplay(_VerificationDisplay):
         A staircase, without the points that do not show.
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
-
-    See Also
-    --------
-    roc_points : The numbers.
 
     Examples
     --------
@@ -196,7 +191,7 @@ class DETDisplay(_VerificationDisplay):
     Parameters
     ----------
     far, frr : array-like of shape (n_points,)
-        False accept and false reject rates by falling threshold, in [0, 1]; see `roc_points`.
+        False accept and false reject rates by falling threshold, in [0, 1]; see `det_points`.
     n_genuine, n_impostors : int
         Numbers of claims: rates are drawn within half a claim of 0 and 1.
     name : str, optional
@@ -207,13 +202,9 @@ class DETDisplay(_VerificationDisplay):
     Attributes
     ----------
     line_ : matplotlib Line2D
-        A staircase in normal deviates, without the points that do not show.
+        A staircase in normal deviates, from the last point without false accepts to the first without false rejects.
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
-
-    See Also
-    --------
-    det_points : The numbers.
 
     References
     ----------
@@ -236,15 +227,19 @@ class DETDisplay(_VerificationDisplay):
         ax.set(xlabel="false accept rate", ylabel="false reject rate")
         ax.set_xticks(places, names)
         ax.set_yticks(places, names)
-        draw_reference(ax, norm.ppf([1e-9, 0.5]), norm.ppf([1e-9, 0.5]))
+        draw_reference(ax, norm.ppf([1e-9, 1 - 1e-9]), norm.ppf([1e-9, 1 - 1e-9]))
 
-    def _drawn_band(self):
+    def _drawn_band(self, x):
         if self.band is None:
             return None
         far, low, high = check_band(self.band)
-        return deviate(far, self.n_impostors), deviate(low, self.n_genuine), deviate(high, self.n_genuine)
+        band = deviate(far, self.n_impostors), deviate(low, self.n_genuine), deviate(high, self.n_genuine)
+        return [values[band[0] <= x[-1]] for values in band]
 
     def _curve(self, far, frr):
+        # from the last point without false accepts to the first without false rejects: beyond there is only the clipping
+        inner = slice(np.flatnonzero(far == 0)[-1], np.flatnonzero(frr == 0)[0] + 1)
+        far, frr = far[inner], frr[inner]
         return deviate(far, self.n_impostors), deviate(frr, self.n_genuine)
 
 
