@@ -67,13 +67,16 @@ def _set_legend(ax, title):
     """Inside, or below the axes if it is so large that it would hide a curve and the layout makes room for it."""
     names = ax.get_legend_handles_labels()[1]
     looks = {"title": title, "title_fontsize": "small", "handlelength": 3.5}
+    if not names:
+        return
     if len(names) > 3 and ax.figure.get_layout_engine() is not None:
         longest = max(map(len, names))
-        size = "small" if longest <= 28 else "x-small"
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2 if longest <= 42 else 1}
-        ax.legend(fontsize=size, columnspacing=1, **place, **looks)
-    elif names:
-        ax.legend(loc="best", fontsize="small", **looks)
+        looks |= {"fontsize": "small" if longest <= 28 else "x-small", "ncols": 2 if longest <= 42 else 1}
+        legend = ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), columnspacing=1, **looks)
+    else:
+        legend = ax.legend(loc="best", fontsize="small", **looks)
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may hold a $
 
 
 def draw_reference(ax, x, y):

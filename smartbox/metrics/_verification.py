@@ -229,13 +229,14 @@ def tar_at_far(scores: ArrayLike, is_genuine: ArrayLike, far: float) -> float:
 
 def sweep(scores, positive):
     """The points of `roc_points`; rates are NaN where a class is absent."""
-    distinct, level = np.unique(scores, return_inverse=True)
-    hits = np.bincount(level, weights=positive, minlength=len(distinct))[::-1]
-    false = np.bincount(level, weights=~positive, minlength=len(distinct))[::-1]
-    hits, false = (np.concatenate([[0], np.cumsum(count), [count.sum()]]) for count in (hits, false))
+    order = np.argsort(-scores)
+    falling = scores[order]
+    last = np.append(falling[1:] != falling[:-1], True)  # of equal scores, which move together
+    accepted, hits = np.flatnonzero(last) + 1, np.cumsum(positive[order])[last]
+    hits, false = (np.concatenate([[0], count, count[-1:]]) for count in (hits, accepted - hits))
     with np.errstate(invalid="ignore"):
         far, tar, frr = false / false[-1], hits / hits[-1], (hits[-1] - hits) / hits[-1]
-    return Bunch(thresholds=np.r_[np.inf, distinct[::-1], -np.inf], far=far, frr=frr, tar=tar)
+    return Bunch(thresholds=np.r_[np.inf, falling[last], -np.inf], far=far, frr=frr, tar=tar)
 
 
 def crossing(points):

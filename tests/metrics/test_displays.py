@@ -252,6 +252,7 @@ def test_curves_on_one_axes_differ_in_colour_and_line_and_marker(cls, model, ima
         assert len({getattr(line, looks)() for line in lines}) == 7
     assert len({str(line._dash_pattern) for line in lines}) == 7
     assert label and first.ax_.get_xlabel() == "mine"
+    assert not any(text.get_parse_math() for text in first.ax_.get_legend().get_texts())
     names = [text.get_text().partition(":")[0] for text in first.ax_.get_legend().get_texts()]
     assert names == ["before attack", *(f"after {i}" for i in range(6))]
 
