@@ -4,10 +4,11 @@ import warnings
 
 import numpy as np
 
+from smartbox._drawing import short_name, show_face
+
 _MOST = 6  # faces
 _TIMES = 10
 _SIDE = 1.5  # of a face, inches
-_LONGEST = 14  # characters of a name
 _ROWS = ("original", f"noise × {_TIMES}", "adversarial")
 _FOOLED, _STANDING, _QUIET = "#c0392b", "#2e7d32", "#555555"
 
@@ -61,24 +62,13 @@ def some_faces(adversarial):
 def _draw(adversarial, i, axes):
     noise = adversarial.X_adv[i] - adversarial.X[i]
     name = adversarial.target_names[adversarial.y[i]]
-    _show(axes[0], adversarial.X[i])
-    axes[0].set_title(_shown(name), fontsize=9, parse_math=False)
-    _show(axes[1], np.clip(0.5 + _TIMES * noise, 0, 1), cmap="RdBu_r", reach=0.3)  # strongest from 8/255 on
+    show_face(axes[0], adversarial.X[i])
+    axes[0].set_title(short_name(name), fontsize=9, parse_math=False)
+    show_face(
+        axes[1], np.clip(0.5 + _TIMES * noise, 0, 1), cmap="RdBu_r", vmin=0.2, vmax=0.8
+    )  # strongest from 8/255 on
     axes[1].set_xlabel(f"l2 {adversarial.l2[i]:.2g}   linf {adversarial.linf[i]:.2g}", fontsize=7, color=_QUIET)
-    _show(axes[2], adversarial.X_adv[i])
+    show_face(axes[2], adversarial.X_adv[i])
     color = _QUIET if adversarial.initially_wrong[i] else _FOOLED if adversarial.success[i] else _STANDING
-    seen = _shown(adversarial.prediction_after[i])
+    seen = short_name(adversarial.prediction_after[i])
     axes[2].set_xlabel(f"seen as {seen}", fontsize=8, color=color, parse_math=False)
-
-
-def _show(axis, image, cmap="gray", reach=0.5):
-    image = image if image.shape[-1] == 3 else image[..., 0]
-    axis.imshow(image, cmap=cmap, vmin=0.5 - reach, vmax=0.5 + reach, interpolation="nearest")
-    axis.set(xticks=[], yticks=[])
-    axis.spines[:].set_visible(False)
-
-
-def _shown(name):
-    """A name as one short line of printable text."""
-    text = "".join(c if c.isprintable() else " " for c in str(name))
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -181,11 +181,7 @@ def equal_error_rate(scores: ArrayLike, is_genuine: ArrayLike) -> float:
     >>> equal_error_rate([3.0, 1.0, 2.0, 0.0], [True, True, False, False])
     0.5
     """
-    points = roc_points(scores, is_genuine)
-    far, gap = points.far[::-1], (points.frr - points.far)[::-1]  # by rising threshold: from -1 to 1
-    after = int(np.argmax(gap >= 0))
-    step = -gap[after - 1] / (gap[after] - gap[after - 1])
-    return float(far[after - 1] + step * (far[after] - far[after - 1]))
+    return crossing(roc_points(scores, is_genuine))
 
 
 def tar_at_far(scores: ArrayLike, is_genuine: ArrayLike, far: float) -> float:
@@ -233,10 +229,19 @@ def tar_at_far(scores: ArrayLike, is_genuine: ArrayLike, far: float) -> float:
 
 def sweep(scores, positive):
     """The points of `roc_points`; rates are NaN where a class is absent."""
-    distinct, level = np.unique(scores, return_inverse=True)
-    hits = np.bincount(level, weights=positive, minlength=len(distinct))[::-1]
-    false = np.bincount(level, weights=~positive, minlength=len(distinct))[::-1]
-    hits, false = (np.concatenate([[0], np.cumsum(count), [count.sum()]]) for count in (hits, false))
+    order = np.argsort(-scores)
+    falling = scores[order]
+    last = np.append(falling[1:] != falling[:-1], True)  # of equal scores, which move together
+    accepted, hits = np.flatnonzero(last) + 1, np.cumsum(positive[order])[last]
+    hits, false = (np.concatenate([[0], count, count[-1:]]) for count in (hits, accepted - hits))
     with np.errstate(invalid="ignore"):
         far, tar, frr = false / false[-1], hits / hits[-1], (hits[-1] - hits) / hits[-1]
-    return Bunch(thresholds=np.r_[np.inf, distinct[::-1], -np.inf], far=far, frr=frr, tar=tar)
+    return Bunch(thresholds=np.r_[np.inf, falling[last], -np.inf], far=far, frr=frr, tar=tar)
+
+
+def crossing(points):
+    """The equal error rate of the points of `roc_points`."""
+    far, gap = points.far[::-1], (points.frr - points.far)[::-1]  # by rising threshold: from -1 to 1
+    after = int(np.argmax(gap >= 0))
+    step = -gap[after - 1] / (gap[after] - gap[after - 1])
+    return float(far[after - 1] + step * (far[after] - far[after - 1]))
