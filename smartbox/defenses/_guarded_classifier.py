@@ -18,7 +18,8 @@ class GuardedClassifier(ModelDefense):
     model : FaceClassifier or Pipeline
         A fitted model. Never copied nor trained.
     detector : BaseDetector
-        A fitted detector; clones refer to the same one. Its ``threshold_`` decides, see `BaseDetector.calibrate`.
+        A fitted detector; clones refer to the same one. Its ``threshold_`` decides, see `BaseDetector.calibrate`. Among the
+        values of a grid search each goes in a FrozenEstimator, lest scikit-learn forget what it has learnt.
     defense : BaseDefense or Pipeline of them, default=None
         Cleans the images that are flagged, and no others, before the model names them. One that has learnt something goes in a
         FrozenEstimator, lest a clone forget it. None rejects them.
