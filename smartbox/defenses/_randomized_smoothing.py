@@ -114,6 +114,15 @@ class RandomizedSmoothing(ModelDefense):
         self.random_state = random_state
         self.verbose = verbose
 
+    def _validate_params(self):
+        super()._validate_params()
+        least = int(np.ceil(1 - np.log2(self.alpha)))
+        if self.n_draws < least:
+            raise ValueError(
+                f"expected n_draws of at least {least} for alpha {self.alpha:g}, got {self.n_draws}: of fewer, even all that "
+                "agree leave the class open."
+            )
+
     def predict_proba(self, X):
         """The share of each image's ``n_draws`` noisy copies that is seen as each class, shape ``(n, n_classes)``."""
         X, smoothed = self._ready(X), self._as_face_model()

@@ -12,6 +12,7 @@ from smartbox.defenses import AdaptiveNoiseReduction, GaussianBlur, GuardedClass
 from smartbox.defenses._randomized_smoothing import proportion_above
 from smartbox.estimator_checks import example_images
 from smartbox.metrics import certified_accuracy
+from tests.defenses.test_guarded_classifier import ATTACKS
 from tests.doubles import BrightDetector, NumpyModel, affine_face, random_affine, small_network
 
 SHAPE = (4, 5, 1)
@@ -206,6 +207,17 @@ def test_attacks_find_their_way_through_the_noise(curved):
     assert smoothed.score(aware, y) < smoothed.score(unaware, y) <= smoothed.score(X, y)
 
 
+@pytest.mark.parametrize("make", ATTACKS)
+def test_every_attack_meets_the_mean_probabilities(curved, make):
+    face, X, _ = curved
+    smoothed = RandomizedSmoothing(face, sigma=0.03, n_attack_draws=4, random_state=0)
+    model, X = as_face_model(smoothed), X[:8]
+    y = model.predict(X)
+    X_adv, report = make(smoothed).generate(X, y, return_report=True)
+    np.testing.assert_array_equal(report.success, model.predict(X_adv) != y)
+    assert report.success.any()
+
+
 def test_in_pipelines_and_searches(curved):
     face, X, y = curved
     smoothed = RandomizedSmoothing(face, sigma=0.02, n_draws=30, random_state=0)
@@ -244,5 +256,8 @@ def test_text_labels_and_mistakes(curved):
         RandomizedSmoothing(GuardedClassifier(face, detector=BrightDetector())).predict(X)
     with pytest.raises(ValueError, match="sigma"):
         RandomizedSmoothing(face, sigma=0).certify(X)
+    with pytest.raises(ValueError, match=r"at least 11 for alpha 0\.001, got 10"):
+        RandomizedSmoothing(face, n_draws=10).certify(X)
+    assert (RandomizedSmoothing(face, sigma=1e-6, n_draws=11).predict(X) == face.predict(X)).all()
     with pytest.raises(ValueError, match="must lie in"):
         RandomizedSmoothing(face).certify(X * 255)

@@ -99,6 +99,7 @@ def struck(report):
         lambda face: make_pipeline(GaussianBlur(sigma=0.7), face),
         lambda face: make_pipeline(StaircaseSeenThrough(), face),
         lambda face: GuardedClassifier(face, detector=BrightDetector(0.55), defense=GaussianBlur(sigma=0.7)),
+        lambda face: GuardedClassifier(face, detector=BrightDetector(0.6), scale=10.0),
         lambda face: RandomizedSmoothing(face, sigma=0.02, n_attack_draws=8, random_state=np.random.RandomState(0)),
     ],
 )
