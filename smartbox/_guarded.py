@@ -1,4 +1,4 @@
-"""A face model and a detector seen as one model: a further class wins where the detector flags."""
+"""A face model and a detector seen as one model: where the detector flags, a further class wins or a defence steps in."""
 
 import numpy as np
 
@@ -89,3 +89,52 @@ class GuardedModel(FaceModelMixin):
         own[np.arange(len(own)), joined[:, :-1].argmax(axis=1)] += of_rejection
         through_model = self.model.vjp(X, own.astype(np.float32))
         return (through_model + (self.scale * of_rejection)[:, None, None, None] * slope).astype(np.float32)
+
+
+class MitigatedModel(FaceModelMixin):
+    """A face model with defences before it for those images that a detector flags, and for no others.
+
+    The gradient is that of the way which an image takes, with the defences' own stand-ins (BPDA [1]_). The switch between the two
+    ways is constant almost everywhere; that it jumps at the detector's threshold no gradient tells.
+
+    Parameters
+    ----------
+    model : FaceModelMixin
+        The face model, for images that are not flagged.
+    defended : DefendedModel
+        The same model behind defences, for those that are.
+    detector : BaseDetector
+        Fitted; no gradient of it is needed.
+
+    References
+    ----------
+    .. [1] Athalye, Carlini, Wagner. "Obfuscated Gradients Give a False Sense of Security", ICML 2018, section 4.1.
+    """
+
+    def __init__(self, model, defended, detector):
+        self.model = model
+        self.defended = defended
+        self.detector = detector
+        self.classes_ = model.classes_
+        self.image_shape_ = model.image_shape_
+
+    def logits(self, X):
+        """Logits ``(n, n_classes)`` of each image on its way."""
+        return self._each_on_its_way(X, lambda model, rows: (model.logits(X[rows]),))[0]
+
+    def value_and_gradient(self, X, y, objective="cross_entropy"):
+        """As the model's own, each image on its way."""
+        y = np.asarray(y)
+        return self._each_on_its_way(X, lambda model, rows: model.value_and_gradient(X[rows], y[rows], objective))
+
+    def vjp(self, X, cotangents):
+        """As the model's own, each image on its way."""
+        return self._each_on_its_way(X, lambda model, rows: (model.vjp(X[rows], cotangents[rows]),))[0]
+
+    def _each_on_its_way(self, X, function):
+        """What ``function(model, rows)`` returns for the flagged rows and for the others, put together again."""
+        flagged = self.detector.decision_function(X) > self.detector.threshold_
+        ways = [(model, np.flatnonzero(which)) for model, which in ((self.model, ~flagged), (self.defended, flagged))]
+        rows, parts = zip(*[(rows, function(model, rows)) for model, rows in ways if rows.size], strict=True)
+        back = np.argsort(np.concatenate(rows))
+        return tuple(np.concatenate(arrays)[back] for arrays in zip(*parts, strict=True))

@@ -166,8 +166,8 @@ def as_face_model(pipeline_or_estimator, *, detector=None, scale=1.0):
     ----------
     pipeline_or_estimator : object
         A `FaceClassifier`, a FrozenEstimator around one, a fitted grid search over one, a Pipeline whose last
-        step is one, or anything with ``classes_``, ``image_shape_``, ``logits``, ``predict``,
-        ``value_and_gradient`` and ``vjp``.
+        step is one, a `GuardedClassifier`, a `RandomizedSmoothing`, or anything with ``classes_``,
+        ``image_shape_``, ``logits``, ``predict``, ``value_and_gradient`` and ``vjp``.
     detector : BaseDetector, optional
         A fitted detector that stands before the model. An attack then has to get past both: the model has one more
         label, -1 or for text labels ``"rejected"``, which it predicts for flagged images and which is no success.
@@ -196,10 +196,12 @@ def as_face_model(pipeline_or_estimator, *, detector=None, scale=1.0):
     38
     """
     if detector is not None:
-        return _guarded(as_face_model(pipeline_or_estimator), detector, scale)
-    found = _thawed(pipeline_or_estimator)
+        return guarded_model(as_face_model(pipeline_or_estimator), detector, scale=scale)
+    found = thawed(pipeline_or_estimator)
     if isinstance(found, Pipeline):
         return _pipeline_model(found)
+    if hasattr(found, "_as_face_model"):
+        return found._as_face_model()
     if hasattr(found, "best_estimator_"):
         return as_face_model(found.best_estimator_)
     needed = ("logits", "predict", "value_and_gradient", "vjp")
@@ -223,32 +225,54 @@ def as_face_model(pipeline_or_estimator, *, detector=None, scale=1.0):
     return found
 
 
-def _guarded(model, detector, scale):
+def guarded_model(model, detector, *, scale, reject_label=None):
+    """A face model behind a detector; see `as_face_model`."""
     from smartbox._guarded import GuardedModel
 
+    if not (np.isscalar(scale) and np.isfinite(scale) and scale > 0):
+        raise ValueError(f"expected scale as a positive number, got {scale!r}.")
+    return GuardedModel(
+        model, fitted_detector(detector), scale=scale, reject_label=rejection_label(model.classes_, reject_label)
+    )
+
+
+def fitted_detector(detector):
+    """The detector, out of a FrozenEstimator if it is in one."""
+    detector = thawed(detector)
     if not (hasattr(detector, "value_and_gradient") and hasattr(detector, "threshold_")):
         raise ValueError(
             f"expected a fitted detector with value_and_gradient, got {type(detector).__name__}: fit it on clean and "
             "attacked images first, e.g. detector.fit(X, y) with X, y, groups = make_detection_set(X, X_adv)."
         )
-    if not (np.isscalar(scale) and np.isfinite(scale) and scale > 0):
-        raise ValueError(f"expected scale as a positive number, got {scale!r}.")
-    rejection = -1 if model.classes_.dtype.kind in "iuf" else "rejected"
-    if rejection in model.classes_:
+    return detector
+
+
+def rejection_label(classes, label=None):
+    """What stands for no name: ``label``, or by default -1, for text labels ``"rejected"``; none of ``classes``."""
+    is_text = classes.dtype.kind not in "iuf"
+    if label is None:
+        label = "rejected" if is_text else -1
+    elif isinstance(label, str) != isinstance(classes[0], str):
         raise ValueError(
-            f"the model knows the label {rejection!r}, which here stands for rejection: rename that identity."
+            f"expected a label for rejection of the kind of the model's, such as {'rejected' if is_text else -1!r}, got "
+            f"{label!r}: the labels are like {classes[0]!r}."
         )
-    return GuardedModel(model, detector, scale=scale, reject_label=rejection)
+    if label in classes.tolist():
+        raise ValueError(
+            f"the model knows the label {label!r}, which here stands for rejection: rename that identity, or choose another "
+            "label for rejection where there is a parameter for it."
+        )
+    return label
 
 
-def _thawed(step):
+def thawed(step):
     while isinstance(step, FrozenEstimator):
         step = step.estimator
     return step
 
 
 def _pipeline_model(pipeline):
-    steps = list(_steps(pipeline))
+    steps = list(steps_of(pipeline))
     if not steps:
         raise ValueError("expected a Pipeline that ends in a face model, got one without steps.")
     *defenses, (name, last) = steps
@@ -256,6 +280,11 @@ def _pipeline_model(pipeline):
         model = as_face_model(last)
     except ValueError as error:
         raise ValueError(f"the Pipeline's last step, {name!r}, is no model to attack: {error}") from error
+    return DefendedModel(with_gradient(defenses), model) if defenses else model
+
+
+def with_gradient(defenses):
+    """The defences ``(name, estimator)``, if attacks can see through each."""
     for name, defense in defenses:
         if not hasattr(defense, "vjp"):
             raise ValueError(
@@ -263,14 +292,14 @@ def _pipeline_model(pipeline):
                 "vjp(X) that returns its output and a function for the way back; a subclass of BaseDefense "
                 "has one (the identity unless it says otherwise)."
             )
-    return DefendedModel(defenses, model) if defenses else model
+    return defenses
 
 
-def _steps(pipeline):
+def steps_of(pipeline):
     """Names and estimators of all steps that do something; a Pipeline inside the Pipeline is laid open."""
     for name, step in pipeline.steps:
-        step = _thawed(step)
+        step = thawed(step)
         if isinstance(step, Pipeline):
-            yield from ((f"{name}__{inner}", estimator) for inner, estimator in _steps(step))
+            yield from ((f"{name}__{inner}", estimator) for inner, estimator in steps_of(step))
         elif step is not None and not (isinstance(step, str) and step == "passthrough"):
             yield name, step

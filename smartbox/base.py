@@ -182,6 +182,8 @@ def _checked_output(estimator, method, images, X):
 class ModelReferenceMixin:
     """An estimator that refers to a face model by its parameter ``model``, and never copies it."""
 
+    _shared = ("model",)  # parameters that a clone refers to as well
+
     def _face_model(self):
         from smartbox.face import as_face_model
 
@@ -195,7 +197,7 @@ class ModelReferenceMixin:
     def __sklearn_clone__(self):
         """A clone refers to the very same model: copying or unfitting it would make it another."""
         parameters = {
-            name: value if name == "model" else clone(value, safe=False)
+            name: value if name in self._shared else clone(value, safe=False)
             for name, value in self.get_params(deep=False).items()
         }
         return type(self)(**parameters)

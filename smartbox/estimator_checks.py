@@ -14,6 +14,7 @@ from sklearn.utils._testing import set_random_state
 
 from smartbox._model import as_face_model
 from smartbox.base import BaseAttack, BaseDefense, BaseDetector
+from smartbox.defenses._model_defense import ModelDefense
 from smartbox.detectors._features import NetworkFeatures
 
 _SHAPE = (16, 12, 1)
@@ -24,7 +25,7 @@ def check_image_estimator(estimator):
 
     Parameters
     ----------
-    estimator : BaseAttack, BaseDefense, BaseDetector or NetworkFeatures
+    estimator : BaseAttack, BaseDefense, ModelDefense, BaseDetector or NetworkFeatures
         An instance; an attack with its model, which must take images of the model's own shape. It is cloned, never changed.
 
     Raises
@@ -68,8 +69,8 @@ def image_checks(estimator):
     """The checks that apply, as ``(name, function without parameters)``."""
     if isinstance(estimator, type) or not isinstance(estimator, tuple(_OF_KIND)):
         raise TypeError(
-            "expected an instance of an attack, defence, detector or feature (BaseAttack, BaseDefense, BaseDetector, "
-            f"NetworkFeatures), got {estimator!r}."
+            "expected an instance of an attack, defence, detector or feature (BaseAttack, BaseDefense, ModelDefense, "
+            f"BaseDetector, NetworkFeatures), got {estimator!r}."
         )
     checks = list(_COMMON)
     for kind, more in _OF_KIND.items():
@@ -106,8 +107,9 @@ def _detection_labels(X):
 
 
 def _output(fitted, X):
-    if hasattr(fitted, "decision_function"):
-        return fitted.decision_function(X)
+    for scores in ("decision_function", "predict_proba"):
+        if hasattr(fitted, scores):
+            return getattr(fitted, scores)(X)
     return (
         fitted.generate(X, _next_labels(fitted.model, X)) if getattr(fitted, "targeted", False) else fitted.transform(X)
     )
@@ -327,6 +329,32 @@ def check_detector_gradient(estimator):
         _compare_with_differences(detector.decision_function, gradient, X)
 
 
+def check_is_classifier_around_model(estimator):
+    """It names faces, fitted or not, clones refer to the same model, and attacks find their way through it."""
+    fitted, X = _prepared(estimator)
+    y = as_face_model(estimator.model).predict(X)
+    predicted, seen = fitted.predict(X), as_face_model(fitted)
+    assert predicted.shape == (len(X),) and 0 < np.mean(predicted == y) == fitted.score(X, y)
+    fresh = clone(estimator)
+    set_random_state(fresh, 0)
+    np.testing.assert_array_equal(fresh.predict(X), predicted)
+    assert fresh.model is estimator.model
+    values, logits, gradient = seen.value_and_gradient(X, y)
+    assert values.shape == (len(X),) and logits.shape == (len(X), len(seen.classes_)) and gradient.shape == X.shape
+    assert np.isfinite(gradient).all() and gradient.any()
+    np.testing.assert_allclose(seen.logits(X), logits, rtol=1e-4, atol=1e-5)
+    for call, word in (
+        (lambda: clone(estimator).set_params(model=None).predict(X), "model"),
+        (lambda: clone(estimator).fit(X, np.full(len(X), 10**6)), "labels"),
+    ):
+        try:
+            call()
+        except ValueError as error:
+            assert word in str(error), f"expected a message about the {word}, got: {error}"
+        else:
+            raise AssertionError(f"a mistake about the {word} was accepted")
+
+
 def check_features_are_a_table(estimator):
     """One row of finite float32 numbers an image, and the labels of ``fit`` leave out attacked images."""
     features, X = _prepared(estimator)
@@ -377,6 +405,7 @@ _OF_KIND = {
     BaseAttack: [
         check_images_out, check_works_unfitted, check_attack_lowers_accuracy, check_attack_keeps_eps, check_attack_shares_model,
     ],
+    ModelDefense: [check_is_classifier_around_model],
     BaseDetector: [check_detector_is_classifier, check_detector_gradient],
     NetworkFeatures: [check_features_are_a_table, check_features_gradient],
 }  # fmt: skip

@@ -523,6 +523,10 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         if None not in self.image_shape_:
             self.n_features_in_ = int(np.prod(self.image_shape_))
 
+    def _unbounded(self):
+        check_is_fitted(self, "network_")
+        return _UnboundedFace(self)
+
     def __sklearn_clone__(self):
         """A given network is shared and stays fitted: no Keras model is copied behind the user's back."""
         given = is_network(self.network)
@@ -540,6 +544,20 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
 
     def __setstate__(self, state):
         super().__setstate__(unpack_state(state))
+
+
+class _UnboundedFace:
+    """Logits and gradients for pixels of any value, which a network takes though images have none beyond [0, 1]."""
+
+    def __init__(self, face):
+        self.face = face
+        self.engine = face._engine(face.network_)
+
+    def logits(self, X):
+        return self.face._sorted(self.engine.logits(X))
+
+    def vjp(self, X, cotangents):
+        return self.engine.vjp(X, self.face._unsorted(cotangents))
 
 
 def load(path):

@@ -7,6 +7,7 @@ from sklearn.utils.validation import validate_data
 from smartbox import FaceClassifier
 from smartbox._model import LOGITS, PIXELS, FaceModelMixin
 from smartbox._objectives import OBJECTIVES
+from smartbox.base import BaseDetector
 from smartbox.detectors._features import NetworkFeatures
 from smartbox.estimator_checks import example_images
 
@@ -72,6 +73,23 @@ class NumpyModel(FaceModelMixin):
             return np.broadcast_to(grey[..., None], X.shape)
 
         return np.sin(inner), pull_back
+
+
+class BrightDetector(BaseDetector):
+    """Fitted by nature: flags images of any size whose mean exceeds a threshold."""
+
+    def __init__(self, threshold=0.45):
+        self.threshold = threshold
+
+    @property
+    def threshold_(self):
+        return self.threshold
+
+    def _score(self, X):
+        return X.mean(axis=(1, 2, 3), dtype=np.float64)
+
+    def _value_and_gradient(self, X):
+        return self._score(X), np.full_like(X, 1 / X[0].size)
 
 
 def affine_face(weights, bias, image_shape):

@@ -11,9 +11,11 @@ import smartbox.defenses
 import smartbox.detectors
 from smartbox import FaceClassifier
 from smartbox.base import BaseDetector
+from smartbox.defenses import GaussianBlur
+from smartbox.defenses._model_defense import ModelDefense
 from smartbox.detectors import BinaryInputDetector
 from smartbox.estimator_checks import check_image_estimator, example_images, parametrize_with_image_checks
-from tests.doubles import NumpyModel, small_network, tabular
+from tests.doubles import BrightDetector, NumpyModel, small_network, tabular
 
 
 def two_layers(image_shape, n_classes):
@@ -102,6 +104,16 @@ PARAMETERS = {
         {"n_components": 3},
         {"n_components": 0.9, "components": "trailing", "whiten": True, "magnitude": True},
     ],
+    "GuardedClassifier": [
+        {"detector": BrightDetector()},
+        {"detector": BrightDetector(), "defense": GaussianBlur(), "scale": 3.0},
+    ],
+    "RandomizedSmoothing": [
+        {"n_draws": 40, "n_select": 10, "sigma": 0.05},
+        {"n_draws": 20, "alpha": 0.05, "sigma": 0.2, "n_attack_draws": 3},
+    ],
+    "TabularGuardedClassifier": [{"detector": BrightDetector(0.51), "defense": GaussianBlur(sigma=0.5)}],
+    "TabularRandomizedSmoothing": [{"n_draws": 40, "random_state": 0}],
     "FeatureSqueezingDetector": [{}, {"bits": (3,), "medians": ()}],
     "KernelDensityDetector": [{}, {"layer": "dense1", "n_components": 2, "bandwidth": 0.5, "n_passes": 0}],
     "KernelDensityFeatures": [{}, {"layer": "conv2", "n_components": None}],
@@ -124,6 +136,20 @@ EXCUSES = {
         cls.__name__: {"check_classifiers_classes": "text labels would leave open which of them means adversarial"}
         for cls in CLASSES
         if issubclass(cls, BaseDetector)
+    },
+    **{
+        cls.__name__: dict.fromkeys(
+            (
+                "check_classifiers_classes",
+                "check_classifiers_one_label",
+                "check_classifiers_train",
+                "check_classifiers_train(readonly_memmap=True)",
+                "check_classifiers_train(readonly_memmap=True,X_dtype=float32)",
+            ),
+            "fit trains nothing: the model is given fitted, and knows labels of its own",
+        )
+        for cls in CLASSES
+        if issubclass(cls, ModelDefense)
     },
     "FeatureSqueezingDetector": {
         "check_classifiers_classes": "text labels would leave open which of them means adversarial",
@@ -166,7 +192,8 @@ def instances(cls, model):
 def on_tables():
     for cls in CLASSES:
         if cls is not BinaryInputDetector:  # it trains a network at each fit: see below
-            yield from instances(tabular(cls), NumpyModel())
+            # scikit-learn's labels are up to four, and a model that is given fitted has to know them
+            yield from instances(tabular(cls), NumpyModel(4 if issubclass(cls, ModelDefense) else 3))
 
 
 def on_images():

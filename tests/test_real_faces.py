@@ -11,10 +11,10 @@ from sklearn.utils import Bunch
 
 from smartbox import FaceClassifier, FaceProtocol
 from smartbox._compat import FrozenEstimator
-from smartbox.attacks import EAD, FGSM, PGD, CarliniL2, DeepFool
+from smartbox.attacks import DDN, EAD, FGSM, PGD, CarliniL2, DeepFool
 from smartbox.datasets import load_extended_yale_b
-from smartbox.defenses import GaussianBlur
-from smartbox.metrics import make_attack_scorer, verification_accuracy
+from smartbox.defenses import GaussianBlur, RandomizedSmoothing
+from smartbox.metrics import certified_accuracy, make_attack_scorer, masking_report, verification_accuracy
 
 ARCHIVE = os.environ.get("SMARTBOX_YALE", "")
 pytestmark = [
@@ -117,3 +117,29 @@ def test_grid_search_neither_copies_nor_retraces_the_network(experiment):
     for name in scoring:
         ours, theirs = search.cv_results_[f"mean_test_{name}"], again.cv_results_[f"mean_test_{name}"]
         np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
+def test_no_certified_face_falls_within_its_radius(experiment):
+    """To attacks that average over the noise, and to attacks on the network alone, of exactly the certified size."""
+    X, y = experiment.X[:16], experiment.y[:16]
+    smoothed = RandomizedSmoothing(experiment.face, sigma=0.1, random_state=0)
+    certificates = smoothed.certify(X)
+    assert certified_accuracy(y, certificates.label, certificates.radius) >= 0.5
+    for eps in np.quantile(certificates.radius[certificates.radius > 0], [0.25, 0.75]):
+        inside = certificates.radius >= eps
+        label = certificates.label[inside]
+        for aim in (smoothed, experiment.face):
+            attack = PGD(aim, norm="l2", eps=eps, max_iter=10, early_stop=False, random_state=0)
+            predicted = smoothed.predict(attack.generate(X[inside], label))
+            assert ((predicted == label) | (predicted == -1)).all()
+    nearest, report = DDN(smoothed, max_iter=20).generate(X, y, return_report=True)
+    within = (report.l2 > 0) & (report.l2 < certificates.radius)
+    predicted = smoothed.predict(nearest[within]) if within.any() else certificates.label[within]
+    assert ((predicted == certificates.label[within]) | (predicted == -1)).all()
+
+
+def test_the_papers_defence_hides_no_gradient(experiment):
+    report = masking_report(
+        experiment.defended, experiment.X[:32], experiment.y[:32], eps="2/255", max_queries=100, random_state=0
+    )
+    assert not report.suspected, report.warnings
