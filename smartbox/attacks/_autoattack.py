@@ -61,13 +61,13 @@ class AutoAttack(BudgetAttack):
     Notes
     -----
     ``1 - report_.success.mean()`` is the robust accuracy when ``y`` holds the true labels. Each attack's perturbations
-    are within ``eps``; an image that withstands all is returned unchanged,
-    or by a model with chance, which it may yet deceive in some draws, as the last attack leaves it. All norms have the published suite's four
-    parts; in l1 the authors' APGD-T goes to five labels only. One start of each is no guarantee: of 40 faces at 1/255,
-    another attack found one that the standard version had missed. "plus" finds what "standard" does and more, at two to
-    four times the cost; the authors' has the same six parts in another order. A model of fewer than four classes, for
-    which the targeted ratio is not defined, meets APGD-T on the odds, and one of two classes APGD on the odds instead
-    of the ratio.
+    are within ``eps``; an image that withstands all is returned unchanged, or against a model with chance, which it may
+    yet deceive in some draws, as the last attack leaves it. All norms have the published suite's four parts; in l1 the
+    authors' APGD-T goes to five labels only. One start of each is no guarantee: of 40 faces at 1/255, another attack
+    found one that the standard version had missed. "plus" finds what "standard" does and more, at two to four times the
+    cost; the authors' has the same six parts in another order. A model of fewer than four classes, for which the
+    targeted ratio is not defined, meets APGD-T on the odds, and one of two classes APGD on the odds instead of the
+    ratio.
 
     References
     ----------
