@@ -33,8 +33,8 @@ class BitDepthReduction(BaseDefense):
     >>> from smartbox.datasets import make_faces
     >>> from smartbox.defenses import BitDepthReduction
     >>> faces = make_faces(n_identities=2, n_images=2)
-    >>> len(np.unique(BitDepthReduction(bits=3).transform(faces.images)))
-    8
+    >>> len(np.unique(BitDepthReduction(bits=3).transform(faces.images))) <= 2**3
+    True
     """
 
     bpda = True

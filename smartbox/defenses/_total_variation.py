@@ -90,7 +90,8 @@ class TotalVariation(BaseDefense):
 
     def _pull_back(self, X, draw, gradient):
         smooth = self._apply(X, draw)
-        return draw * solve(curvature(smooth, draw, np.float32(self.weight)), np.asarray(gradient, dtype=np.float32))
+        system = curvature(smooth, draw, np.float32(self.weight))
+        return draw * solve(system, np.asarray(gradient, dtype=np.float32))
 
 
 def minimise(X, kept, weight, max_iter):
