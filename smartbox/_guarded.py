@@ -38,6 +38,21 @@ class GuardedModel(FaceModelMixin):
         self.classes_ = np.append(model.classes_, reject_label)
         self.image_shape_ = model.image_shape_
 
+    @property
+    def has_chance(self):
+        """Whether the face model has."""
+        return getattr(self.model, "has_chance", False)
+
+    def drawn(self, rng):
+        """The same with the draws of ``rng`` in the face model; the detector looks at what comes in."""
+        return GuardedModel(self.model.drawn(rng), self.detector, scale=self.scale, reject_label=self.reject_label)
+
+    def in_expectation(self, n_draws, seed):
+        """The model as an attack sees it, which does not know what will be drawn."""
+        from smartbox._expectation import ExpectedModel
+
+        return ExpectedModel(self, n_draws=n_draws, seed=seed)
+
     def label_index(self, y):
         """Column of each label; rejection is the last."""
         columns = np.searchsorted(self.model.classes_, y)
@@ -63,7 +78,7 @@ class GuardedModel(FaceModelMixin):
         logits, scores, slope = self._forward(X)
         return self._pull_back(X, self._joined(logits, scores), cotangents, slope)
 
-    def objective(self, logits, y, objective, towards):
+    def objective(self, logits, y, objective, towards=False):
         """Values ``(n,)`` and their slopes by the logits."""
         index = self.label_index(y)
         if towards:

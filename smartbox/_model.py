@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from smartbox._compat import FrozenEstimator
+from smartbox._objectives import OBJECTIVES
 
 # Among the names of layers: the logits, whatever the last layer is called and does, and the images that come in.
 LOGITS = "<logits>"
@@ -32,8 +33,11 @@ class FaceModelMixin:
     """The view that attacks have of a model: ``classes_``, ``image_shape_`` and three methods.
 
     A class writes ``logits(X)``, ``value_and_gradient(X, y, objective)`` and ``vjp(X, cotangents)``; this
-    adds what follows from the logits. ``X`` is float32 images in [0, 1] throughout.
+    adds what follows from the logits. ``X`` is float32 images in [0, 1] throughout. One with chance in it sets
+    ``has_chance`` and writes ``drawn(rng)``, the same model bound to the draws of one stream an image.
     """
+
+    has_chance = False
 
     def predict(self, X):
         """The label of largest logit for each image; the first of equals."""
@@ -47,6 +51,10 @@ class FaceModelMixin:
     def label_index(self, y):
         """Column of each label in the logits."""
         return np.searchsorted(self.classes_, y)
+
+    def objective(self, logits, y, objective, towards=False):
+        """Values ``(n,)`` of an objective and their slopes by the logits."""
+        return OBJECTIVES[objective](np, logits, self.is_label(y))
 
     def layer_names(self, kind):
         """Names of its layers of a kind; a model without layers has none."""
@@ -73,19 +81,37 @@ class DefendedModel(FaceModelMixin):
         In the order that images pass them; each has ``vjp(X)``.
     model : FaceModelMixin
         The model behind them.
+    rng : ImageStreams, optional
+        One stream an image, where defences with chance draw from; None leaves them to their own ``random_state``.
     """
 
-    def __init__(self, defenses, model):
+    def __init__(self, defenses, model, *, rng=None):
         self.defenses = defenses
         self.model = model
+        self.rng = rng
         self.classes_ = model.classes_
         self.image_shape_ = model.image_shape_
 
+    @property
+    def has_chance(self):
+        """Whether a defence draws."""
+        return any(_has_chance(defense) for _, defense in self.defenses)
+
+    def drawn(self, rng):
+        """The same model with the draws of ``rng``, one stream an image."""
+        return DefendedModel(self.defenses, self.model, rng=rng)
+
+    def in_expectation(self, n_draws, seed):
+        """The model as an attack sees it, which does not know what will be drawn."""
+        from smartbox._expectation import ExpectedModel
+
+        first = [_has_chance(defense) for _, defense in self.defenses].index(True)
+        rest = DefendedModel(self.defenses[first:], self.model)
+        return ExpectedModel(rest, n_draws=n_draws, seed=seed, before=self.defenses[:first])
+
     def logits(self, X):
         """Logits of the defended images."""
-        for _, defense in self.defenses:
-            X = defense.transform(X)
-        return self.model.logits(X)
+        return self.model.logits(self._defended(X))
 
     def value_and_gradient(self, X, y, objective="cross_entropy"):
         """As the model's own, by the images before the defences."""
@@ -110,10 +136,7 @@ class DefendedModel(FaceModelMixin):
 
     def activations(self, X, layers):
         """As the model's own, of the defended images; `PIXELS` are those that come in."""
-        defended = X
-        for _, defense in self.defenses:
-            defended = defense.transform(defended)
-        outputs = self.model.activations(defended, layers)
+        outputs = self.model.activations(self._defended(X), layers)
         return [X if name == PIXELS else out for name, out in zip(_as_names(layers), outputs, strict=True)]
 
     def activations_vjp(self, X, layers, cotangents):
@@ -141,18 +164,35 @@ class DefendedModel(FaceModelMixin):
         """As the model's own."""
         return self.model.head_vjp(layer, activations, cotangents)
 
-    def _forward(self, X):
-        backward = []
+    def _defended(self, X):
+        if self.rng is not None:
+            return self._forward(X)[0]
         for _, defense in self.defenses:
-            X, pull_back = defense.vjp(X)
-            backward.append(pull_back)
+            X = defense.transform(X)
+        return X
 
-        def pull_all_back(gradient):
-            for pull_back in reversed(backward):
-                gradient = pull_back(gradient)
-            return gradient
+    def _forward(self, X):
+        return through(self.defenses, X, self.rng)
 
-        return X, pull_all_back
+
+def through(defenses, X, rng=None):
+    """The images behind named defences, and the way back; the draws are those of ``rng``, or the defences' own."""
+    backward = []
+    for number, (_, defense) in enumerate(defenses):
+        chance = {} if rng is None or not _has_chance(defense) else {"rng": rng.spawn(number)}
+        X, pull_back = defense.vjp(X, **chance)
+        backward.append(pull_back)
+
+    def pull_all_back(gradient):
+        for pull_back in reversed(backward):
+            gradient = pull_back(gradient)
+        return gradient
+
+    return X, pull_all_back
+
+
+def _has_chance(defense):
+    return getattr(defense, "has_chance", False)
 
 
 def _as_names(layers):

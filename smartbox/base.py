@@ -16,6 +16,7 @@ from smartbox._model import identify, is_rejection
 from smartbox._progress import progress_bar
 from smartbox._streams import ImageStreams
 
+_DRAWS = 20  # of chance, for gradients and decisions of attacks that do not choose
 _COUNTS = ("n_iterations", "n_gradients", "n_zero_gradients")
 
 
@@ -101,8 +102,9 @@ class BaseDefense(StatelessTransformer):
 
     A subclass writes ``_apply(X, draw)``, which returns images like ``X``. One with chance has a parameter ``random_state`` and
     writes ``_draw(X, rng)``, whose ``rng`` holds one stream an image: ``rng.uniform(k)`` and ``rng.normal(k)`` give ``(n, k)``
-    numbers, the same for an image in any batch. One with a gradient writes ``_pull_back(X, draw, gradient)``; without it the
-    backward pass takes the defence for the identity (BPDA [1]_).
+    numbers, the same for an image in any batch; attacks then aim at the mean over draws of their own. One with a
+    gradient writes ``_pull_back(X, draw, gradient)``; without it the backward pass takes the defence for the identity
+    (BPDA [1]_).
 
     References
     ----------
@@ -139,8 +141,15 @@ class BaseDefense(StatelessTransformer):
         """
         return self._clean(X)[2]
 
-    def vjp(self, X):
+    def vjp(self, X, *, rng=None):
         """Clean the images and keep the way back.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width, channels)
+            Images in [0, 1].
+        rng : ImageStreams, optional
+            One stream an image to draw from, in place of ``random_state``: an attack's own.
 
         Returns
         -------
@@ -148,15 +157,22 @@ class BaseDefense(StatelessTransformer):
         pull_back : callable
             Takes the gradient of a value by ``X_clean`` to that by ``X``.
         """
-        X, draw, X_clean = self._clean(X)
+        X, draw, X_clean = self._clean(X, rng)
         return X_clean, lambda gradient: self._pull_back(X, draw, gradient)
 
-    def _clean(self, X):
+    @property
+    def has_chance(self):
+        """Whether what comes out depends on what is drawn."""
+        return type(self)._draw is not BaseDefense._draw
+
+    def _clean(self, X, rng=None):
         """The checked images, what was drawn for them, and the result."""
         self._validate_params()
         X = self._check_images(X)
-        seed = check_random_state(getattr(self, "random_state", None)).randint(2**63, dtype=np.int64)
-        draw = self._draw(X, ImageStreams.from_images(X, seed))
+        if rng is None:
+            seed = check_random_state(getattr(self, "random_state", None)).randint(2**63, dtype=np.int64)
+            rng = ImageStreams.from_images(X, seed)
+        draw = self._draw(X, rng)
         # A copy goes in, lest a defence that works in place change the caller's images.
         return X, draw, _checked_output(self, "_apply", self._apply(X.copy(), draw), X)
 
@@ -232,6 +248,7 @@ class BaseAttack(ModelReferenceMixin, StatelessTransformer):
     batch_size = 128
     random_state = None
     verbose = 0
+    eot_iter = None
 
     _parameter_constraints = {
         "model": "no_validation",
@@ -239,6 +256,7 @@ class BaseAttack(ModelReferenceMixin, StatelessTransformer):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "eot_iter": [Interval(Integral, 1, None, closed="left"), None],
     }
 
     def generate(self, X, y=None, *, out=None, return_report=False):
@@ -301,18 +319,20 @@ class BaseAttack(ModelReferenceMixin, StatelessTransformer):
         X_adv = _check_out(out, X) if out is not None else np.empty_like(X)
         seed = check_random_state(self.random_state).randint(2**63, dtype=np.int64)
         streams = ImageStreams.from_images(X, seed)
+        seen = self._seen(model, seed)
         parts, n_won, n_done = [], 0, 0
         try:
             with progress_bar(type(self).__name__, len(X), enabled=self.verbose) as advance:
                 for batch in gen_batches(len(X), self.batch_size):
                     before = model.predict(X[batch]) if keep_report else None
                     labels = identify(model, X[batch], before) if y is None else y[batch]
-                    made = self._perturb(model, X[batch].copy(), labels, streams.take(batch))
+                    made = self._perturb(seen, X[batch].copy(), labels, streams.take(batch))
                     images, counts = made if isinstance(made, tuple) else (made, {})
                     images = _checked_output(self, "_perturb", images, X[batch])
                     if keep_report:
                         nothing = dict.fromkeys(_COUNTS, np.zeros(len(labels), dtype=int))
                         parts.append({**self._measure(model, X[batch], images, labels, before), **nothing, **counts})
+                        parts[-1]["n_gradients"] = parts[-1]["n_gradients"] * getattr(seen, "n_draws", 1)
                         n_won += int(parts[-1]["success"].sum())
                     X_adv[batch], n_done = images, batch.stop  # last, since out may be X itself
                     advance(len(labels), note=f"{100 * n_won / n_done:.1f} % success" if keep_report else "")
@@ -321,6 +341,12 @@ class BaseAttack(ModelReferenceMixin, StatelessTransformer):
                 self.report_ = Bunch(X_adv=X_adv[:n_done], **_joined(parts))
             raise
         return X_adv, _joined(parts) if keep_report else None
+
+    def _seen(self, model, seed):
+        """What the attack knows of the model: of one with chance the mean over draws that are never the deployed ones."""
+        if not getattr(model, "has_chance", False):
+            return model
+        return model.in_expectation(_DRAWS if self.eot_iter is None else self.eot_iter, int(seed))
 
     def _labels(self, y, n_images, model):
         """The labels given, checked; None for the model's own predictions."""
@@ -336,6 +362,12 @@ class BaseAttack(ModelReferenceMixin, StatelessTransformer):
     def _reached(self, model, predicted, y):
         """Whether each prediction is what the attacker wants; that of a guarded model to be rejected never is."""
         return predicted == y if self.targeted else (predicted != y) & ~is_rejection(model, predicted)
+
+    def _succeeds(self, model, X, y):
+        """Whether each image is where the attacker wants it; of a model with chance, in nine draws of ten."""
+        decide = getattr(model, "decide", None)
+        predicted = model.predict(X) if decide is None else decide(X, y, self.targeted)
+        return self._reached(model, predicted, y)
 
     def _measure(self, model, X, X_adv, y, before):
         """Success and size of one batch, from the images that are returned."""

@@ -93,6 +93,11 @@ PARAMETERS = {
         {"n_pixels": 20, "population_size": 20, "max_iter": 5, "targeted": True, "batch_size": 5},
     ],
     "UniversalPerturbation": [{"eps": 0.2, "max_iter": 5}, {"norm": "l2", "eps": "3", "max_iter": 5}],
+    "BitDepthReduction": [{"bits": 3}],
+    "MedianFilter": [{}, {"size": 2}],
+    "PCAReconstruction": [{"n_components": 1}, {"n_components": 0.7}],
+    "Randomization": [{}, {"variant": "xie", "scale": (0.8, 0.8), "upsample": 1.25}],
+    "TotalVariation": [{}, {"drop": 0.0, "weight": 0.1, "max_iter": 20}],
     "AdaptiveNoiseReduction": [{}, {"level": "mid"}],
     "AdaptiveNoiseDetector": [{}, {"level": "mid"}],
     "ArtifactDetector": [{"hidden_layer_sizes": (16,)}, {"layers": "conv1", "hidden_layer_sizes": (8,), "alpha": 1.0}],
@@ -128,6 +133,7 @@ PARAMETERS = {
 }
 # scikit-learn's checks that a class may fail, each with its reason.
 EXCUSES = {
+    "TotalVariation": {"check_transformer_n_iter": "fit iterates nothing; transform has max_iter steps"},
     "FaceClassifier": {
         "check_sample_weight_equivalence_on_dense_data": "training draws mini-batches, so that weight 0 is not absence",
         "check_sample_weight_equivalence_on_sparse_data": "images are never sparse",

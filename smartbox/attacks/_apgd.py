@@ -9,7 +9,7 @@ from smartbox._model import n_names
 from smartbox.attacks._apgd_climb import Climb
 from smartbox.attacks._apgd_l1 import SparseClimb
 from smartbox.attacks._budget import BudgetAttack
-from smartbox.attacks._search import Best, rivals
+from smartbox.attacks._search import Best, logits_of, rivals
 
 # Objective and the number of classes that it needs, by loss and whether it goes to a label.
 _OBJECTIVES = {
@@ -42,8 +42,10 @@ class APGD(BudgetAttack):
     n_targets : int or None, default=None
         With a number, the label in ``y`` is left by going to each of so many others in turn, those of largest logit
         first (APGD-T). None goes away from ``y`` itself.
-    eot_iter : int, default=1
-        Gradients averaged at each point, for models with chance in them.
+    eot_iter : int or None, default=None
+        Draws of the chance in a Pipeline's steps over which gradients are averaged and success is judged, as in PGD; None
+        takes 20. For any other model the number of gradients averaged at each point, in case it has chance of its own;
+        None takes 1.
     targeted : bool, default=False
         Whether ``y`` is where to go, not what to leave.
     batch_size : int, default=128
@@ -104,7 +106,6 @@ class APGD(BudgetAttack):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_restarts": [Interval(Integral, 1, None, closed="left")],
         "n_targets": [Interval(Integral, 1, None, closed="left"), None],
-        "eot_iter": [Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -117,7 +118,7 @@ class APGD(BudgetAttack):
         max_iter=100,
         n_restarts=1,
         n_targets=None,
-        eot_iter=1,
+        eot_iter=None,
         targeted=False,
         batch_size=128,
         random_state=None,
@@ -143,7 +144,7 @@ class APGD(BudgetAttack):
             kind = "targeted " if towards else ""
             raise ValueError(f'the {kind}loss="dlr" needs at least {n_classes} classes, the model has '
                              f'{n_names(model)}: use loss="ce".')  # fmt: skip
-        logits = model.logits(X)
+        logits = logits_of(model, X, y, self.targeted)
         best = Best(X, y, self._reached(model, model.classes_[logits.argmax(axis=1)], y))
         aims = [y]
         if self.n_targets is not None and not self.targeted:

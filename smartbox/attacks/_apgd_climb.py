@@ -5,7 +5,7 @@ from sklearn.utils import Bunch
 
 from smartbox import _norms
 from smartbox.attacks._budget import rooms
-from smartbox.attacks._search import unit, uphill
+from smartbox.attacks._search import is_expected, unit, uphill
 
 _MOMENTUM, _RISING = np.float32(0.75), 0.75
 
@@ -17,6 +17,7 @@ class Climb:
         self.attack, self.model, self.objective, self.towards = attack, model, objective, towards
         self.eps = attack._eps()
         self.checks = checkpoints(attack.max_iter)
+        self.n_draws = 1 if is_expected(model) else attack.eot_iter or 1
 
     def run(self, X, y, aim, rows, rng, best):
         self.begin(X, y, aim, rows, rng)
@@ -48,11 +49,11 @@ class Climb:
         s, attack = self.state, self.attack
         at = s.X + s.delta.reshape(s.X.shape)
         values, logits, gradient, flat = uphill(
-            self.model, at, s.aim, rng, self.objective, targeted=self.towards, n_draws=attack.eot_iter
+            self.model, at, s.aim, rng, self.objective, targeted=self.towards, n_draws=self.n_draws
         )
         allowed = self.allowed()
         won = allowed & attack._reached(self.model, self.model.classes_[logits.argmax(axis=1)], s.y)
-        best.counts["n_gradients"][s.rows] += attack.eot_iter
+        best.counts["n_gradients"][s.rows] += self.n_draws
         best.counts["n_zero_gradients"][s.rows] += flat & ~won
         best.offer(s.rows, at, np.where(allowed, values, -np.inf), won)
         s.rises, s.value, s.gradient = s.rises + (values > s.value), values, gradient

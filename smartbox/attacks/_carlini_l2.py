@@ -41,6 +41,9 @@ class CarliniL2(PenaltyAttack):
         leaves with the first constant that has not brought it nearer by a thousandth. See Notes.
     abort_early : bool, default=True
         Leave an image's constant as soon as a tenth of the steps has not lowered its objective by 0.01 %.
+    eot_iter : int or None, default=None
+        Draws of the chance in a Pipeline's steps over which gradients are averaged and success is judged, see Notes; None
+        takes 20. Without chance it is not used.
     targeted : bool, default=False
         Whether ``y`` is where to go, not what to leave.
     batch_size : int, default=128
@@ -80,10 +83,15 @@ class CarliniL2(PenaltyAttack):
     the start also stays as it is, a success of distance 0. Pixels at 0 and 1, where ``tanh`` is flat, take hundreds of
     steps to move. Logits are used, never probabilities; a final softmax makes no difference.
 
+    Where a Pipeline has steps with chance, the attack climbs the mean over draws of its own, fresh ones at every step,
+    which are never the deployed ones [2]_. It takes an image for adversarial where nine draws in ten are; the report
+    tells what the deployed draw makes of it.
+
     References
     ----------
     .. [1] Carlini, Wagner. "Towards Evaluating the Robustness of Neural Networks", IEEE Symposium on Security and
        Privacy 2017, section V (objective f6, change of variables) and section VI-A.
+    .. [2] Athalye, Engstrom, Ilyas, Kwok. "Synthesizing Robust Adversarial Examples", ICML 2018, equation 2.
 
     Examples
     --------
@@ -115,6 +123,7 @@ class CarliniL2(PenaltyAttack):
         initial_const=1e-3,
         init="image",
         abort_early=True,
+        eot_iter=None,
         targeted=False,
         batch_size=128,
         random_state=None,
@@ -129,6 +138,7 @@ class CarliniL2(PenaltyAttack):
         self.initial_const = initial_const
         self.init = init
         self.abort_early = abort_early
+        self.eot_iter = eot_iter
         self.targeted = targeted
         self.batch_size = batch_size
         self.random_state = random_state

@@ -116,7 +116,7 @@ class DDN(MinimumNormAttack):
             eps = np.minimum(eps * np.where(won, 1 - self.gamma, grown), farthest)
             delta = np.clip(unit(delta) * eps[:, None].astype(np.float32), low, high)
         at = x + delta.reshape(x.shape)
-        found.offer(rows, at, self._won(model, model.logits(at), y))
+        found.offer(rows, at, self._succeeds(model, at, y))
 
     def _first_radii(self, model, x, rows, found):
         """``init_eps``, or how far each image is from where an affine model would give in; 1 where that says nothing."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from smartbox import _norms
 from smartbox._compat import Interval, StrOptions
-from smartbox.attacks._search import MinimumNormAttack, home_of, rivals, slopes, strongest, without_walls
+from smartbox.attacks._search import MinimumNormAttack, home_of, logits_of, rivals, slopes, strongest, without_walls
 
 _DUAL = {"l2": "l2", "linf": "l1"}
 _LEAST_STEP = 0.02  # of the way so far: shorter ones would end on a curved boundary, not across
@@ -126,7 +126,8 @@ class DeepFool(MinimumNormAttack):
     def _walk(self, model, found, rows, at, others, max_iter):
         """Project until adversarial, and return where that ended. Without ``others`` the strongest rival is the goal."""
         ends, place = at.copy(), np.arange(len(rows))
-        label, logits = model.label_index(found.y[rows]), model.logits(at)
+        label = model.label_index(found.y[rows])
+        logits = logits_of(model, at, found.y[rows], self.targeted)
         for _ in range(max_iter):
             home, towards = self._sides(model, logits, label[place], None if others is None else others[place])
             x = found.clean[rows[place]].reshape(len(place), -1)
@@ -135,14 +136,14 @@ class DeepFool(MinimumNormAttack):
             found.count(rows[place], flat, towards.shape[1])
             total += step
             tested = np.clip(x + np.float32(1 + self.overshoot) * total, 0, 1).reshape(at.shape)
-            won = self._won(model, model.logits(tested), found.y[rows[place]])
+            won = self._succeeds(model, tested, found.y[rows[place]])
             found.offer(rows[place], tested, won)
             ends[place] = tested
             going = np.flatnonzero(~won & ~flat)
             if not going.size:
                 break
             place, at = place[going], np.clip(x + total, 0, 1).reshape(at.shape)[going]
-            logits = model.logits(at)
+            logits = logits_of(model, at, found.y[rows[place]], self.targeted)
         return ends
 
     def _sides(self, model, logits, label, others):
@@ -164,7 +165,7 @@ class DeepFool(MinimumNormAttack):
 
     def _from_image(self, model, found, rows, ends):
         """The image itself, projected onto the boundary as it is at ``ends``."""
-        x, logits = found.clean[rows], model.logits(ends)
+        x, logits = found.clean[rows], logits_of(model, ends, found.y[rows], self.targeted)
         home, towards = self._sides(model, logits, model.label_index(found.y[rows]), None)
         slope = slopes(model, ends, home, towards)[:, 0]
         found.count(rows, ~slope.any(axis=1))

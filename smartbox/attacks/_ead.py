@@ -151,7 +151,7 @@ class EAD(PenaltyAttack):
         images = shrink(ahead - length * gradient, x, threshold)
         state["ahead"] = np.clip(images + np.float32(k / (k + 3)) * (images - state["at"]), 0, 1)
         state["at"] = images
-        margins = self._margins(model, model.logits(images), state["y"])
+        margins = self._margins(model, images, state["y"])
         return images, margins, *self._sizes(images - x), flat
 
 

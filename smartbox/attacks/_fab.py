@@ -8,7 +8,7 @@ from smartbox import _norms
 from smartbox._compat import Interval, StrOptions
 from smartbox.attacks._budget import rooms
 from smartbox.attacks._polish import polish
-from smartbox.attacks._search import MinimumNormAttack, home_of, rivals, slopes, strongest
+from smartbox.attacks._search import MinimumNormAttack, home_of, logits_of, rivals, slopes, strongest
 
 _DUAL = {"l1": "linf", "l2": "l2", "linf": "l1"}
 # A restart is no farther from the image than half of this.
@@ -145,14 +145,12 @@ class FAB(MinimumNormAttack):
                     which, at, first = rows[left], found.clean[rows[left]], logits[left]
                     if restart > 0:
                         at = self._start(rng.spawn(restart * len(runs) + number).take(left), which, found, enough)
-                        first = model.logits(at)
+                        first = logits_of(model, at, found.y[which], self.targeted)
                     self._walk(model, which, label[which], run[left], at, first, found, enough)
 
     def _draw_near(self, model, rows, found):
         """Bring what is found back towards the image: no restart shall end farther away than without it."""
-        near = polish(
-            model, found.clean, found.X, lambda predicted, which: self._reached(model, predicted, found.y[which])
-        )
+        near = polish(found.clean, found.X, lambda images, which: self._succeeds(model, images, found.y[which]))
         found.offer(rows, near[rows], np.isfinite(found.size[rows]))
 
     def _start(self, rng, rows, found, enough):
@@ -169,14 +167,14 @@ class FAB(MinimumNormAttack):
             flat = ~slope.any(axis=1)
             found.count(rows, flat, towards.shape[1])
             at = self._step(found.clean[rows], at, slope, height)
-            logits = model.logits(at)
+            logits = logits_of(model, at, found.y[rows], self.targeted)
             won = self._won(model, logits, found.y[rows]) & ~flat
             found.offer(rows, at, won)
             back = np.flatnonzero(won)
             if back.size:
                 clean = found.clean[rows[back]]
                 at[back] = clean + np.float32(self.backward) * (at[back] - clean)
-                logits[back] = model.logits(at[back])
+                logits[back] = logits_of(model, at[back], found.y[rows[back]], self.targeted)
             going = np.flatnonzero(~flat & (found.size[rows] > enough))
             rows, label, towards, at, logits = rows[going], label[going], towards[going], at[going], logits[going]
             if not rows.size:

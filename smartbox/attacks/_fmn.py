@@ -120,7 +120,7 @@ class FMN(MinimumNormAttack):
             step = np.float32(cosine(self.step_size, self.step_size / 100, k, self.max_iter))
             delta = _norms.project(delta + step * unit(gradient), low, high, eps, self.norm)
         at = x + delta.reshape(x.shape)
-        found.offer(rows, at, self._won(model, model.logits(at), y))
+        found.offer(rows, at, self._succeeds(model, at, y))
 
     @staticmethod
     def _radius(eps, won, best, boundary, gamma):

@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 
 from smartbox._compat import Interval
-from smartbox.attacks._search import values_of
+from smartbox.attacks._search import value_and_logits
 from smartbox.base import BaseAttack
 
 _SCALE = np.float32(0.5)  # F of differential evolution, the paper's
@@ -105,7 +105,7 @@ class OnePixel(BaseAttack):
 
     def _perturb(self, model, X, y, rng):
         X_adv, n_iterations, n_queries, n_gradients = X.copy(), *np.zeros((3, len(X)), dtype=int)
-        rows = np.flatnonzero(~self._reached(model, model.predict(X), y))
+        rows = np.flatnonzero(~self._succeeds(model, X, y))
         rng = rng.take(rows)
         shape = len(rows), self.population_size, self.n_pixels * (2 + X.shape[-1])
         genes = rng.uniform(shape[1] * shape[2]).reshape(shape).astype(np.float32)
@@ -139,8 +139,8 @@ class OnePixel(BaseAttack):
         for start in range(0, len(genes), _CHUNK):
             part = slice(start, start + _CHUNK)
             image = np.arange(len(genes))[part] // size
-            logits = model.logits(place(X[image], genes[part]))
-            margin = values_of(model, logits, y[image], "margin", self.targeted)
+            tried = place(X[image], genes[part])
+            margin, logits = value_and_logits(model, tried, y[image], "margin", self.targeted)
             fitness[part] = -margin if self.targeted else margin
             won[part] = self._reached(model, model.classes_[logits.argmax(axis=1)], y[image])
         return fitness.reshape(-1, size), won.reshape(-1, size)

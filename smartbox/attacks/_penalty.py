@@ -7,8 +7,8 @@ import numpy as np
 from smartbox._compat import Interval, StrOptions
 from smartbox.attacks._ddn import DDN
 from smartbox.attacks._fmn import FMN
-from smartbox.attacks._polish import approach
-from smartbox.attacks._search import value_and_gradient, values_of
+from smartbox.attacks._polish import polish
+from smartbox.attacks._search import value_and_gradient, value_and_logits
 from smartbox.base import BaseAttack
 
 _LARGEST_CONST = 1e10
@@ -37,7 +37,7 @@ class PenaltyAttack(BaseAttack):
 
     def _perturb(self, model, X, y, rng):
         best = _Best(X)
-        rows = np.flatnonzero(~self._met(self._margins(model, model.logits(X), y)))
+        rows = np.flatnonzero(~self._met(self._margins(model, X, y)))
         search = _ConstantSearch(self._first_constants(model, X, y, rows, best))
         starts = X if self.init == "image" else self._head_start(model, X, y, rows, rng, best)
         for step in range(self.binary_search_steps):
@@ -55,10 +55,10 @@ class PenaltyAttack(BaseAttack):
             rows = rows[going]
 
         def judge(images, which):
-            return self._met(self._margins(model, model.logits(images), y[which]))
+            return self._met(self._margins(model, images, y[which]))
 
         counts = {name: getattr(best, name) for name in ("n_iterations", "n_gradients", "n_zero_gradients")}
-        return approach(X, best.X, judge), counts
+        return polish(X, best.X, judge), counts
 
     def _head_start(self, model, X, y, rows, rng, best):
         """Points of a short attack of smallest norm, which count as found; the image itself where it finds none."""
@@ -71,7 +71,7 @@ class PenaltyAttack(BaseAttack):
             starts[rows], counts = starter._perturb(model, X[rows], y[rows], rng.take(rows))
             for name, values in counts.items():
                 getattr(best, name)[rows] += values
-            met = rows[self._met(self._margins(model, model.logits(starts[rows]), y[rows]))]
+            met = rows[self._met(self._margins(model, starts[rows], y[rows]))]
             best.offer(met, starts[met], self._sizes(starts[met] - X[met])[1])
         return starts
 
@@ -121,8 +121,8 @@ class PenaltyAttack(BaseAttack):
         push = np.where(unmet, state["c"] if self.targeted else -state["c"], np.float32(0))
         return margins, push[:, None, None, None] * gradient, unmet & ~usable
 
-    def _margins(self, model, logits, y):
-        values = values_of(model, logits, y, "margin", self.targeted)
+    def _margins(self, model, X, y):
+        values, _ = value_and_logits(model, X, y, "margin", self.targeted)
         return -values if self.targeted else values
 
     def _met(self, margins):

@@ -8,7 +8,7 @@ from smartbox import _norms
 from smartbox._checks import as_number
 from smartbox._compat import Interval
 from smartbox.attacks._budget import LOSSES, BudgetAttack, rooms
-from smartbox.attacks._search import Best, values_of
+from smartbox.attacks._search import Best, value_and_logits
 
 
 class PGD(BudgetAttack):
@@ -35,6 +35,9 @@ class PGD(BudgetAttack):
         returns the adversarial point of largest loss: for training and for transfer to other models.
     loss : {"odds", "ce"}, default="odds"
         "odds" is cross-entropy without its saturation; "ce" is cross-entropy as float32 computes it.
+    eot_iter : int or None, default=None
+        Draws of the chance in a Pipeline's steps over which gradients are averaged and success is judged, see Notes; None
+        takes 20. Without chance it is not used.
     targeted : bool, default=False
         Whether ``y`` is where to go, not what to leave.
     batch_size : int, default=128
@@ -59,12 +62,17 @@ class PGD(BudgetAttack):
     Euclidean one onto ball and box. In l1, where one pixel a step is too slow, the step is shared by the steepest hundredth of
     the pixels at first and by ever fewer later on. An image that withstands all starts is returned at its largest loss.
 
+    Where a Pipeline has steps with chance, the attack climbs the mean over draws of its own, fresh ones at every step,
+    which are never the deployed ones [4]_. It takes an image for adversarial where nine draws in ten are; the report
+    tells what the deployed draw makes of it.
+
     References
     ----------
     .. [1] Madry, Makelov, Schmidt, Tsipras, Vladu. "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018,
        section 2.1.
     .. [2] Kurakin, Goodfellow, Bengio. "Adversarial Examples in the Physical World", ICLR workshop 2017, section 2.2.
     .. [3] Tramèr, Boneh. "Adversarial Training and Robustness for Multiple Perturbations", NeurIPS 2019 (shared l1 steps).
+    .. [4] Athalye, Engstrom, Ilyas, Kwok. "Synthesizing Robust Adversarial Examples", ICML 2018, equation 2.
 
     Examples
     --------
@@ -98,6 +106,7 @@ class PGD(BudgetAttack):
         random_start=True,
         early_stop=True,
         loss="odds",
+        eot_iter=None,
         targeted=False,
         batch_size=128,
         random_state=None,
@@ -112,13 +121,14 @@ class PGD(BudgetAttack):
         self.random_start = random_start
         self.early_stop = early_stop
         self.loss = loss
+        self.eot_iter = eot_iter
         self.targeted = targeted
         self.batch_size = batch_size
         self.random_state = random_state
         self.verbose = verbose
 
     def _perturb(self, model, X, y, rng):
-        won = self._reached(model, model.predict(X), y) if self.early_stop else np.zeros(len(X), dtype=bool)
+        won = self._succeeds(model, X, y) if self.early_stop else np.zeros(len(X), dtype=bool)
         best, rows = Best(X, y, won), np.flatnonzero(~won)
         for restart in range(self.n_restarts):
             if rows.size:
@@ -153,8 +163,7 @@ class PGD(BudgetAttack):
             delta = _norms.project(delta, low, high, eps, self.norm)
             best.counts["n_iterations"][rows] += 1
         at = x + delta.reshape(x.shape)
-        logits = model.logits(at)
-        values = values_of(model, logits, y, LOSSES[self.loss], self.targeted)
+        values, logits = value_and_logits(model, at, y, LOSSES[self.loss], self.targeted)
         best.offer(
             rows,
             at,

@@ -3,29 +3,23 @@
 import numpy as np
 
 
-def polish(model, X, X_adv, reached, n_steps=12):
+def polish(X, X_adv, judge, n_steps=12):
     """Move each adversarial image towards its original as far as it stays adversarial on the way that bisection takes.
 
     Parameters
     ----------
-    model : face model
     X, X_adv : ndarray of shape (n, height, width, channels)
         Originals and results. Where ``X_adv`` is not adversarial it is kept as it is.
-    reached : callable
-        Takes predicted labels and rows; tells which are what the attacker wants.
+    judge : callable
+        Takes images and their rows; tells which are where the attacker wants them.
     n_steps : int
         Halvings: the distance left is at most ``2**-n_steps`` of the whole.
 
     Returns
     -------
     X_near : ndarray like X
-        Adversarial wherever ``X_adv`` is, and no farther from ``X``.
+        Adversarial wherever ``X_adv`` is, and no farther from ``X``. Pixels that are equal stay so.
     """
-    return approach(X, X_adv, lambda images, rows: reached(model.predict(images), rows), n_steps)
-
-
-def approach(X, X_adv, judge, n_steps=12):
-    """As `polish`, for any condition: ``judge`` takes images and their rows. Pixels that are equal stay so."""
     near = X_adv.copy()
     rows = np.flatnonzero(judge(X_adv, np.arange(len(X))))
     low, high = np.zeros(len(rows), np.float32), np.ones(len(rows), np.float32)

@@ -11,9 +11,28 @@ COUNTS = ("n_iterations", "n_gradients", "n_zero_gradients")
 
 
 def value_and_gradient(model, X, y, objective, targeted):
-    """As the model's own. A guarded model has to know whether its rejection sides with ``y`` or against it."""
-    towards = () if getattr(model, "reject_label", None) is None else (targeted,)
+    """As the model's own. A guarded model has to know whether its rejection sides with ``y`` or against it, one with
+    chance which of the draws decide."""
+    towards = (targeted,) if getattr(model, "reject_label", None) is not None or is_expected(model) else ()
     return model.value_and_gradient(X, y, objective, *towards)
+
+
+def value_and_logits(model, X, y, objective, targeted):
+    """The objective's values and the logits. Of a model with chance they are those by which the attack is to judge."""
+    if is_expected(model):
+        return model.value_and_logits(X, y, objective, targeted)
+    logits = model.logits(X)
+    return values_of(model, logits, y, objective, targeted), logits
+
+
+def logits_of(model, X, y, targeted):
+    """The logits alone."""
+    return model.logits(X) if not is_expected(model) else value_and_logits(model, X, y, "margin", targeted)[1]
+
+
+def is_expected(model):
+    """Whether gradients are means over draws of chance already."""
+    return hasattr(model, "n_draws")
 
 
 def values_of(model, logits, y, objective, targeted):
@@ -27,7 +46,7 @@ def uphill(model, X, y, rng, objective, *, targeted=False, n_draws=1):
     """Objective (to maximise), logits, its gradient as rows ``(n, d)``, and where that was zero.
 
     A gradient that is zero or not finite shows no way: a random direction stands in. Over ``n_draws`` calls of a model
-    with chance in it everything is averaged.
+    with chance of its own everything is averaged.
     """
     values, logits, gradient = value_and_gradient(model, X, y, objective, targeted)
     for draw in range(1, n_draws):
@@ -108,11 +127,11 @@ class MinimumNormAttack(BaseAttack):
     def _perturb(self, model, X, y, rng, enough=0.0):
         found = Nearest(X, y, self.norm)
         everyone = np.arange(len(X))
-        found.offer(everyone, X, self._reached(model, model.predict(X), y))
+        found.offer(everyone, X, self._succeeds(model, X, y))
         rows = found.missing(everyone, enough)
         if rows.size:
             self._search(model, rows, rng.take(rows), found, enough)
-        X_adv = polish(model, X, found.X, lambda predicted, which: self._reached(model, predicted, y[which]))
+        X_adv = polish(X, found.X, lambda images, which: self._succeeds(model, images, y[which]))
         return X_adv, found.counts
 
     def _won(self, model, logits, y):

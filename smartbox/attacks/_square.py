@@ -6,7 +6,7 @@ import numpy as np
 
 from smartbox._compat import Interval
 from smartbox.attacks._budget import BudgetAttack
-from smartbox.attacks._search import Best, values_of
+from smartbox.attacks._search import Best, value_and_logits
 from smartbox.attacks._square_bumps import bump_side, first_bumps, next_bump
 
 # Of 10000 queries, those after which the window's area is halved.
@@ -102,15 +102,14 @@ class Square(BudgetAttack):
         self.verbose = verbose
 
     def _perturb(self, model, X, y, rng):
-        best = Best(X, y, self._reached(model, model.predict(X), y))
+        best = Best(X, y, self._succeeds(model, X, y))
         rows = np.flatnonzero(~best.won)
         rng = rng.take(rows)
         for query in range(self.max_queries):
             if not rows.size:
                 break
             tried = self._tried(X[rows], best.X[rows], query, rng)
-            logits = model.logits(tried)
-            values = values_of(model, logits, y[rows], "margin", self.targeted)
+            values, logits = value_and_logits(model, tried, y[rows], "margin", self.targeted)
             won = self._reached(model, model.classes_[logits.argmax(axis=1)], y[rows])
             best.counts["n_iterations"][rows] += 1
             best.offer(rows, tried, -values if self.targeted else values, won)

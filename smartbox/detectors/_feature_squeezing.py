@@ -3,10 +3,11 @@
 from functools import partial
 
 import numpy as np
-from scipy.ndimage import median_filter
 from scipy.special import softmax
 
 from smartbox._model import LOGITS, PIXELS
+from smartbox.defenses._bit_depth import reduce_bits
+from smartbox.defenses._median_filter import smooth_by_median
 from smartbox.detectors._features import FeatureDetector, NetworkFeatures, through_softmax
 from smartbox.metrics import conformal_threshold
 
@@ -87,17 +88,6 @@ class SqueezingDistances(NetworkFeatures):
         if not squeezers:
             raise ValueError("expected at least one squeezer, got neither bits nor medians.")
         return squeezers
-
-
-def reduce_bits(X, *, bits):
-    """Round pixels to the nearest of ``2^bits`` levels."""
-    steps = np.float32(2**bits - 1)
-    return np.rint(X * steps) / steps
-
-
-def smooth_by_median(X, *, side):
-    """The median of each pixel's window; of an even number of pixels, the first beyond the middle."""
-    return median_filter(X, size=(1, side, side, 1), mode="reflect")
 
 
 def _probabilities(logits):

@@ -38,7 +38,7 @@ def test_converges_to_the_exact_distance(two_classes, targeted):
 @pytest.mark.parametrize("gamma", [0.02, 0.05])
 def test_within_gamma_before_the_line_search(two_classes, gamma, monkeypatch):
     face, X, y, exact = two_classes
-    monkeypatch.setattr("smartbox.attacks._search.polish", lambda model, X, X_adv, reached: X_adv)
+    monkeypatch.setattr("smartbox.attacks._search.polish", lambda X, X_adv, judge: X_adv)
     attack = DDN(face, max_iter=200, init_eps=0.1, gamma=gamma)
     attack.generate(X, y)
     apart = exact > 1e-3  # the radius has not shrunk to less
@@ -61,7 +61,7 @@ def test_nearest_of_many_boundaries():
 
 def test_recurrence_step_by_step(face, monkeypatch):
     """Algorithm 1 written out, for images in mid-box, without the line search."""
-    monkeypatch.setattr("smartbox.attacks._search.polish", lambda model, X, X_adv, reached: X_adv)
+    monkeypatch.setattr("smartbox.attacks._search.polish", lambda X, X_adv, judge: X_adv)
     X = 0.3 + 0.4 * example_images()
     y, n, T = face.predict(X), len(X), 8
     delta, eps, best, nearest = np.zeros_like(X), np.full(n, 0.3), np.full(n, np.inf), X.copy()

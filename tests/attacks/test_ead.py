@@ -125,7 +125,7 @@ def test_more_beta_changes_fewer_pixels(affine, shrinkage):
 @pytest.mark.parametrize("shrinkage", ["paper", "prox"])
 def test_each_rule_picks_what_it_says(face, shrinkage, monkeypatch):
     """Both see the same points, so before the way back to the image each is at least as good by its own measure."""
-    monkeypatch.setattr("smartbox.attacks._penalty.approach", lambda X, X_adv, judge: X_adv)
+    monkeypatch.setattr("smartbox.attacks._penalty.polish", lambda X, X_adv, judge: X_adv)
     X = example_images(n=20)
     y, settings = face.predict(X), {**QUICK, "beta": 0.02, "shrinkage": shrinkage}
     en, l1 = (changes(EAD(face, decision_rule=rule, **settings), X, y) for rule in ("en", "l1"))
