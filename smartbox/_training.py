@@ -68,6 +68,9 @@ class Lesson:
         """Meet the untrained network; return what is to be learnt, perhaps more than was given."""
         return X, index, weight
 
+    def begin_epoch(self):
+        """Called before each pass over the images."""
+
     def batch(self, X, index, rows):
         """The inputs of one step."""
         return X[rows], index[rows]
@@ -132,6 +135,7 @@ def train(
 
 
 def _epoch(step, lesson, X, index, weight, batch_size, rng):
+    lesson.begin_epoch()
     order = rng.permutation(len(X))
     total, hits = 0.0, 0.0
     for start in range(0, len(X), batch_size):
