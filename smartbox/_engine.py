@@ -363,7 +363,7 @@ class ImageEngine(NetworkEngine):
                 f"{shapes}."
             )
         self._output_shape = self.image_shape
-        self._logits = _call(keras.Model(network.inputs[0], network.outputs[0]))
+        self._logits = _cut(_call(keras.Model(network.inputs[0], network.outputs[0])))
         self.counts = {"forward": 0, "backward": 0, "traces": 0}
         self._functions = {}
         self._lock = threading.Lock()
@@ -527,6 +527,11 @@ def _log_of(run):
 
 def _call(model):
     return lambda x, training: keras.ops.cast(model(x, training=training), "float32")
+
+
+def _cut(run):
+    """Cut to [0, 1], but not in training, where a pixel outside has to find its way back."""
+    return lambda x, training: run(x, training) if training else keras.ops.clip(run(x, training), 0.0, 1.0)
 
 
 def _linear(dense):

@@ -68,4 +68,56 @@ def paper_network(image_shape, n_classes):
     )
 
 
+def denoising_network(image_shape):
+    """A convolutional autoencoder: from images to images of the same shape, through maps of a quarter of their height and width.
+
+    Two convolutions of 32 filters, each followed by pooling, one of 32, and the same way back with upsampling; the last layer
+    is a sigmoid. Heights and widths that are no multiples of 4 are filled up with black at the bottom and the right, and cut
+    again.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``.
+
+    Returns
+    -------
+    network : keras.Model
+        Untrained; images in [0, 1] to images in [0, 1].
+
+    References
+    ----------
+    .. [1] Vincent, Larochelle, Lajoie, Bengio, Manzagol. "Stacked Denoising Autoencoders", JMLR 11, 2010.
+
+    Examples
+    --------
+    >>> from smartbox.networks import denoising_network
+    >>> denoising_network((33, 28, 1)).output_shape
+    (None, 33, 28, 1)
+    """
+    import keras
+    from keras import layers
+
+    height, width, channels = image_shape
+    missing = ((0, -height % 4), (0, -width % 4))
+    relu = {"padding": "same", "activation": "relu", "kernel_initializer": "he_normal"}
+    return keras.Sequential(
+        [
+            keras.Input(image_shape, name="image"),
+            layers.ZeroPadding2D(missing, name="fill"),
+            layers.Conv2D(32, 3, name="conv1", **relu),
+            layers.MaxPooling2D(2, name="pool1"),
+            layers.Conv2D(32, 3, name="conv2", **relu),
+            layers.MaxPooling2D(2, name="pool2"),
+            layers.Conv2D(32, 3, name="conv3", **relu),
+            layers.UpSampling2D(2, name="up1"),
+            layers.Conv2D(32, 3, name="conv4", **relu),
+            layers.UpSampling2D(2, name="up2"),
+            layers.Conv2D(channels, 3, padding="same", activation="sigmoid", name="clean"),
+            layers.Cropping2D(missing, name="cut"),
+        ],
+        name="denoising",
+    )
+
+
 NETWORKS = {"paper": paper_network}

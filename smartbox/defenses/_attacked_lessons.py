@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils import get_tags
 
 from smartbox import _norms
 from smartbox._losses import trades
@@ -44,16 +45,9 @@ class AttackedLesson(Lesson):
         self.teacher, self.examiner = (aimed(self.attack, self.model, seed) for seed in (self.rng, self.seed))
         return X, index, weight
 
-    def attacked(self, attack, X, index, rng):
-        """Attacked images; a targeted attack aims at any other label."""
-        if attack.targeted:
-            n_classes = len(self.model.classes_)
-            index = (index + rng.randint(1, n_classes, len(index))) % n_classes
-        return attack._generate(X, self.model.classes_[index])[0]  # generate would measure each image too
-
     def evaluate(self, engine, X, index):
         """Loss and accuracy on validation images, clean and attacked."""
-        X_adv = self.attacked(self.examiner, X, index, np.random.RandomState(self.seed))
+        X_adv = attacked(self.examiner, X, index, np.random.RandomState(self.seed))
         return {**measured("val", engine, X, index), **measured("val_attacked", engine, X_adv, index)}
 
 
@@ -63,17 +57,14 @@ class StaticLesson(AttackedLesson):
     def begin(self, network, X, index, weight):
         """Attack the images, and learn from both."""
         super().begin(network, X, index, weight)
-        if self.teacher.__sklearn_tags__().requires_fit:
-            self.teacher.fit(X, self.model.classes_[index])
-            self.examiner = self.teacher
-        X_adv = self.attacked(self.teacher, X, index, self.rng)
+        X_adv = attacked(self.teacher, X, index, self.rng)
         self.validation_adv = None
         return np.concatenate([X, X_adv]), np.tile(index, 2), np.tile(weight, 2)
 
     def evaluate(self, engine, X, index):
         """As any, but the validation images too are attacked only once."""
         if self.validation_adv is None:
-            self.validation_adv = self.attacked(self.examiner, X, index, np.random.RandomState(self.seed))
+            self.validation_adv = attacked(self.examiner, X, index, np.random.RandomState(self.seed))
         return {**measured("val", engine, X, index), **measured("val_attacked", engine, self.validation_adv, index)}
 
 
@@ -99,7 +90,7 @@ class OwnAttackLesson(AttackedLesson):
 
     def batch(self, X, index, rows):
         """The attacked images instead of the clean ones."""
-        return self.nearer(X[rows], self.attacked(self.teacher, X[rows], index[rows], self.rng)), index[rows]
+        return self.nearer(X[rows], attacked(self.teacher, X[rows], index[rows], self.rng)), index[rows]
 
     def nearer(self, X, X_adv):
         """The attacked images, or in the warm-up what lies between; a ball and the pixel box hold what lies between."""
@@ -154,4 +145,16 @@ def aimed(attack, model, random_state):
     """A clone of the attack on ``model`` that goes on where it could stop at the first success: that is the better teacher."""
     attack = clone(attack).set_params(model=model)
     settings = {"random_state": random_state, "early_stop": False, "verbose": 0}
-    return attack.set_params(**{name: value for name, value in settings.items() if name in attack.get_params(deep=False)})
+    return attack.set_params(
+        **{name: value for name, value in settings.items() if name in attack.get_params(deep=False)}
+    )
+
+
+def attacked(attack, X, index, rng):
+    """Images attacked once; ``index`` holds the columns of their labels. A targeted attack aims at any other label."""
+    classes = attack._face_model().classes_
+    if attack.targeted:
+        index = (index + rng.randint(1, len(classes), len(index))) % len(classes)
+    if get_tags(attack).requires_fit:
+        attack.fit(X, classes[index])
+    return attack._generate(X, classes[index])[0]  # generate would measure each image too
