@@ -69,11 +69,12 @@ def paper_network(image_shape, n_classes):
 
 
 def denoising_network(image_shape):
-    """A convolutional autoencoder: from images to images of the same shape, through maps of a quarter of their height and width.
+    """A convolutional autoencoder: what it takes off an image is made at full, half and quarter size.
 
-    Two convolutions of 32 filters, each followed by pooling, one of 32, and the same way back with upsampling; the last layer
-    is a sigmoid. Heights and widths that are no multiples of 4 are filled up with black at the bottom and the right, and cut
-    again.
+    Convolutions of 16, 32 and 32 filters with pooling in between, and the same way back with upsampling, where each size joins
+    the maps of the way there. The last layer gives what is to be subtracted from the image, at first nothing: the network
+    begins as the identity. Heights and widths that are no multiples of 4 are filled up with black at the bottom and the right,
+    and cut again.
 
     Parameters
     ----------
@@ -83,11 +84,13 @@ def denoising_network(image_shape):
     Returns
     -------
     network : keras.Model
-        Untrained; images in [0, 1] to images in [0, 1].
+        Untrained; images in [0, 1] to images, which may leave [0, 1] a little.
 
     References
     ----------
     .. [1] Vincent, Larochelle, Lajoie, Bengio, Manzagol. "Stacked Denoising Autoencoders", JMLR 11, 2010.
+    .. [2] Liao, Liang, Dong, Pang, Hu, Zhu. "Defense Against Adversarial Attacks Using High-Level Representation Guided
+       Denoiser", CVPR 2018, section 4.1 (the joined maps and the subtraction).
 
     Examples
     --------
@@ -100,24 +103,22 @@ def denoising_network(image_shape):
 
     height, width, channels = image_shape
     missing = ((0, -height % 4), (0, -width % 4))
-    relu = {"padding": "same", "activation": "relu", "kernel_initializer": "he_normal"}
-    return keras.Sequential(
-        [
-            keras.Input(image_shape, name="image"),
-            layers.ZeroPadding2D(missing, name="fill"),
-            layers.Conv2D(32, 3, name="conv1", **relu),
-            layers.MaxPooling2D(2, name="pool1"),
-            layers.Conv2D(32, 3, name="conv2", **relu),
-            layers.MaxPooling2D(2, name="pool2"),
-            layers.Conv2D(32, 3, name="conv3", **relu),
-            layers.UpSampling2D(2, name="up1"),
-            layers.Conv2D(32, 3, name="conv4", **relu),
-            layers.UpSampling2D(2, name="up2"),
-            layers.Conv2D(channels, 3, padding="same", activation="sigmoid", name="clean"),
-            layers.Cropping2D(missing, name="cut"),
-        ],
-        name="denoising",
-    )
+
+    def convolve(filters, name, *maps):
+        joined = layers.Concatenate(name=f"{name}_joined")(maps) if len(maps) > 1 else maps[0]
+        return layers.Conv2D(
+            filters, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=name
+        )(joined)  # fmt: skip
+
+    image = keras.Input(image_shape, name="image")
+    full = convolve(16, "conv1", layers.ZeroPadding2D(missing, name="fill")(image))
+    half = convolve(32, "conv2", layers.MaxPooling2D(2, name="pool1")(full))
+    quarter = convolve(32, "conv3", layers.MaxPooling2D(2, name="pool2")(half))
+    half = convolve(32, "conv4", layers.UpSampling2D(2, name="up1")(quarter), half)
+    joined = layers.Concatenate(name="noise_joined")([layers.UpSampling2D(2, name="up2")(half), full])
+    noise = layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros", name="noise")(joined)
+    clean = layers.Subtract(name="clean")([image, layers.Cropping2D(missing, name="cut")(noise)])
+    return keras.Model(image, clean, name="denoising")
 
 
 NETWORKS = {"paper": paper_network}

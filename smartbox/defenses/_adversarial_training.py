@@ -55,18 +55,17 @@ class AdversarialTraining(RetrainedClassifier):
 
     Notes
     -----
-    Static training is the paper's [1]_. It hardens against images made for another network, hardly against those made for the
-    new one: judge it by attacks on this classifier, and by the worse of the two figures. The paper's near 99 % are
-    transferred.
+    Static training is the SmartBox paper's [2]_. It hardens against images made for another network, hardly against those made
+    for the new one: judge it by attacks on this classifier too, and by the worse of the two figures.
 
     An epoch of "pgd" costs as much as ``max_iter + 1`` ordinary ones. Attacks see the network in inference mode: dropout is off
     and batch norm at rest. Where a network stays at chance under the full attack, ``warm_up`` helps.
 
     References
     ----------
-    .. [1] Goel, Singh, Agarwal, Vatsa, Singh. "SmartBox: Benchmarking Adversarial Detection and Mitigation Algorithms for
+    .. [1] Goodfellow, Shlens, Szegedy. "Explaining and Harnessing Adversarial Examples", ICLR 2015, section 6.
+    .. [2] Goel, Singh, Agarwal, Vatsa, Singh. "SmartBox: Benchmarking Adversarial Detection and Mitigation Algorithms for
        Face Recognition", BTAS 2018, section 2.3.
-    .. [2] Goodfellow, Shlens, Szegedy. "Explaining and Harnessing Adversarial Examples", ICLR 2015, section 6.
     .. [3] Madry, Makelov, Schmidt, Tsipras, Vladu. "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018,
        equation 2.1.
     .. [4] Zhang, Yu, Jiao, Xing, El Ghaoui, Jordan. "Theoretically Principled Trade-off between Robustness and Accuracy", ICML
@@ -134,11 +133,11 @@ class AdversarialTraining(RetrainedClassifier):
         if not hasattr(first, "network_"):
             first = clone(first).set_params(random_state=face.random_state)
             first.fit(X, y, sample_weight, validation_data=validation_data)
-        if not np.array_equal(first.classes_, np.unique(y)):
+        known, came = first.classes_.tolist(), np.unique(y).tolist()
+        if known != came:
             raise ValueError(
-                f"the estimator is trained on {len(first.classes_)} identities, {first.classes_[0]!r} to {first.classes_[-1]!r}, "
-                f"but y holds {len(np.unique(y))}, {np.min(y)!r} to {np.max(y)!r}: pass faces of the same identities, or an "
-                "unfitted estimator."
+                f"the estimator is trained on {len(known)} identities, {known[0]!r} to {known[-1]!r}, but y holds {len(came)}, "
+                f"{came[0]!r} to {came[-1]!r}: pass faces of the same identities, or an unfitted estimator."
             )
         return first
 
