@@ -154,6 +154,10 @@ class NetworkEngine:
         (out,) = self._in_batches(run, activations, np.asarray(cotangents, dtype=np.float32))
         return out
 
+    def logits_of(self, x):
+        """Logits of a tensor, for the compiled training step of another network; counts no pass."""
+        return self._logits(x, training=False)
+
     def divergence(self, X, logits):
         """Divergence of the images' softmax from that of ``logits`` ``(n, k)``, and its gradient by the images."""
         run = self._compiled("divergence", self._build_divergence)

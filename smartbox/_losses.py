@@ -53,6 +53,18 @@ def squared_error(ops, run, x, wanted):
     return losses, ops.zeros_like(losses)
 
 
+def guided(weight, logits_of):
+    """`squared_error`, and ``weight`` times the mean absolute difference that is left between the logits of both images."""
+
+    def loss(ops, run, x, wanted):
+        made = run(x)
+        apart = ops.mean(ops.abs(logits_of(ops.clip(made, 0.0, 1.0)) - logits_of(wanted)), axis=1)
+        losses, hits = squared_error(ops, lambda _: made, x, wanted)
+        return losses + weight * apart, hits
+
+    return loss
+
+
 def _cross_entropy(ops, logits, index):
     return ops.sparse_categorical_crossentropy(index, logits, from_logits=True)
 

@@ -16,7 +16,7 @@ from smartbox.defenses import DenoisingAutoencoder, GaussianBlur
 from smartbox.defenses._denoising_autoencoder import _DenoisingLesson
 from smartbox.estimator_checks import example_images
 from smartbox.networks import denoising_network
-from tests.doubles import affine_face, random_affine, small_network
+from tests.doubles import NumpyModel, affine_face, random_affine, small_network
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def on_a_subspace(n, seed):
     return X.reshape(n, 4, 3, 1).astype(np.float32)
 
 
-LONG = {"network": linear, "epochs": 300, "batch_size": 50, "learning_rate": 0.05, "random_state": 0}
+LONG = {"guidance": 0, "network": linear, "epochs": 300, "batch_size": 50, "learning_rate": 0.05, "random_state": 0}
 
 
 def test_clean_faces_alone_teach_the_identity_on_their_subspace():
@@ -102,12 +102,31 @@ def test_untrained_network_is_the_identity_and_keeps_any_shape():
         assert network.output_shape == (None, *X.shape[1:])
 
 
+def test_guided_by_logits_alone_it_learns_what_the_network_sees():
+    """One pixel is all that the network looks at: the others may become anything, that one is made right."""
+    weights = np.zeros((2, 4))
+    weights[:, 0] = 30, -30
+    face = affine_face(weights, [-15, 15], (2, 2, 1))
+    X = coloured(400, np.eye(4) * 0.01)
+    fitted = DenoisingAutoencoder(
+        FGSM(face, eps=0.0),
+        shares=(1, 0, 0),
+        guidance=1e3,
+        network=linear,
+        epochs=40,
+        learning_rate=0.02,
+        random_state=0,
+    ).fit(X)
+    error = np.abs(fitted.transform(X) - X).reshape(len(X), 4).mean(axis=0)
+    assert error[0] < 0.2 * error[1:].min()
+
+
 def test_a_pixel_cut_to_the_box_has_no_gradient(face):
     def shifted(shape):
         return keras.Sequential([keras.Input(shape), layers.Rescaling(2.0, offset=-0.5)])
 
     X = example_images()
-    fitted = DenoisingAutoencoder(FGSM(face, eps=0.0), network=shifted, epochs=1, random_state=0).fit(X)
+    fitted = DenoisingAutoencoder(FGSM(face, eps=0.0), guidance=0, network=shifted, epochs=1, random_state=0).fit(X)
     Z, pull_back = fitted.vjp(X)
     np.testing.assert_allclose(Z, np.clip(2 * X - 0.5, 0, 1), atol=1e-6)
     inside = (X > 0.25) & (X < 0.75)
@@ -156,6 +175,8 @@ def test_random_state_decides_everything(face):
         ({"attack": []}, "expected attack as an attack with its model"),
         ({"attack": [GaussianBlur()]}, "expected attack as an attack with its model"),
         ({"attack": DeepFool(None)}, "DeepFool has no model"),
+        ({"attack": FGSM(NumpyModel())}, "guidance=0"),
+        ({"guidance": -1}, "guidance"),
         ({"shares": (0.5, 0.5)}, "three numbers of sum 1"),
         ({"shares": (0.5, 0.6, -0.1)}, "three numbers of sum 1"),
         ({"noise": -1}, "noise"),
