@@ -14,8 +14,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from smartbox._losses import label_loss
 from smartbox._model import LOGITS, PIXELS
-from smartbox._objectives import OBJECTIVES
+from smartbox._objectives import OBJECTIVES, divergence
 
 # Rows in one compiled call: 128 faces of 96x84 are within a few percent of the best speed, and take about 0.3
 # GB.
@@ -30,9 +31,18 @@ _LOCK = threading.Lock()
 
 def engine_of(network):
     """The engine of a Keras network, made at the first call."""
+    return _engine_of(network, NetworkEngine)
+
+
+def image_engine_of(network):
+    """The engine of a Keras network from images to images, made at the first call."""
+    return _engine_of(network, ImageEngine)
+
+
+def _engine_of(network, kind):
     with _LOCK:
         if network not in _ENGINES:
-            _ENGINES[network] = NetworkEngine(network)
+            _ENGINES[network] = kind(network)
         return _ENGINES[network]
 
 
@@ -50,6 +60,7 @@ class NetworkEngine:
         self._network = weakref.ref(network)  # a strong one, in the dictionary's value, would keep its key alive
         self.image_shape = _image_shape(network)
         self.n_outputs = _n_outputs(network)
+        self._output_shape = (self.n_outputs,)
         self._logits = _find_logits(network)
         out = _probe(self._logits, self.image_shape)
         _refuse_nan(network, out)
@@ -143,24 +154,42 @@ class NetworkEngine:
         (out,) = self._in_batches(run, activations, np.asarray(cotangents, dtype=np.float32))
         return out
 
-    def train_step(self, optimizer):
-        """A compiled ``step(x, index, weight) -> (loss, number correct)`` that updates the network."""
+    def logits_of(self, x):
+        """Logits of a tensor, for the compiled training step of another network; counts no pass."""
+        return self._logits(x, training=False)
+
+    def divergence(self, X, logits):
+        """Divergence of the images' softmax from that of ``logits`` ``(n, k)``, and its gradient by the images."""
+        run = self._compiled("divergence", self._build_divergence)
+        out = self._in_batches(run, X, logits.astype(np.float32))
+        self._count(forward=len(X), backward=len(X))
+        return out
+
+    def train_step(self, optimizer, objective=label_loss, inputs=("images", "index")):
+        """A compiled ``step(*inputs, weight) -> (loss, number correct)`` that updates the network.
+
+        ``objective`` is one of `smartbox._losses`; ``inputs`` says what each of its inputs is: "images", "index" or "outputs".
+        """
         network = self._network()
         variables = list(network.trainable_variables)
         optimizer.build(variables)
 
-        def step(x, index, weight):
+        def run(x):
+            return self._logits(x, training=True)
+
+        def step(*batch):
+            *given, weight = batch
             with tf.GradientTape() as tape:
-                logits = self._logits(x, training=True)
-                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(index, logits)
+                losses, hits = objective(keras.ops, run, *given)
                 loss = tf.reduce_sum(weight * losses) / tf.maximum(tf.reduce_sum(weight), 1e-12)
                 total = tf.add_n([loss, *network.losses])
             gradients = tape.gradient(total, [variable.value for variable in variables])
             optimizer.apply(gradients, variables)
-            hits = tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == index, tf.float32)
             return loss, tf.reduce_sum(hits)
 
-        return _compile(step, [*self._signature(), tf.TensorSpec([None], tf.float32)])
+        images, index = self._signature()
+        specs = {"images": images, "index": index, "outputs": tf.TensorSpec([None, *self._output_shape], tf.float32)}
+        return _compile(step, [*(specs[name] for name in inputs), tf.TensorSpec([None], tf.float32)])
 
     def _in_batches(self, run, X, *others):
         arrays = (np.ascontiguousarray(X, dtype=np.float32), *others)
@@ -207,8 +236,19 @@ class NetworkEngine:
 
         return _compile(run, self._signature())
 
+    def _build_divergence(self):
+        def run(x, reference):
+            self.counts["traces"] += 1
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                logits = self._logits(x, training=False)
+            values, cotangents = divergence(keras.ops, logits, reference)
+            return values, _gradient(tape, logits, x, cotangents)
+
+        return _compile(run, [self._signature()[0], tf.TensorSpec([None, self.n_outputs], tf.float32)])
+
     def _build_vjp(self):
-        signature = [self._signature()[0], tf.TensorSpec([None, self.n_outputs], tf.float32)]
+        signature = [self._signature()[0], tf.TensorSpec([None, *self._output_shape], tf.float32)]
 
         def run(x, cotangents):
             self.counts["traces"] += 1
@@ -308,6 +348,29 @@ class NetworkEngine:
             return tuple(tf.cast(found[name], tf.float32) for name in layers)
 
         return read, [shapes[name] for name in layers]
+
+
+class ImageEngine(NetworkEngine):
+    """Compiled functions of a network that makes images of images of the same shape.
+
+    Of a NetworkEngine's it has `logits`, here the images made, `vjp` and `train_step`.
+    """
+
+    def __init__(self, network):
+        _check_backend()
+        self._network = weakref.ref(network)
+        self.image_shape = _image_shape(network)
+        shapes = [tuple(tensor.shape) for tensor in network.outputs]
+        if shapes != [(None, *self.image_shape)]:
+            raise ValueError(
+                f"expected a network whose output has the shape of its input, {(None, *self.image_shape)}, got outputs of shape "
+                f"{shapes}."
+            )
+        self._output_shape = self.image_shape
+        self._logits = _cut(_call(keras.Model(network.inputs[0], network.outputs[0])))
+        self.counts = {"forward": 0, "backward": 0, "traces": 0}
+        self._functions = {}
+        self._lock = threading.Lock()
 
 
 def _compile(function, signature):
@@ -468,6 +531,11 @@ def _log_of(run):
 
 def _call(model):
     return lambda x, training: keras.ops.cast(model(x, training=training), "float32")
+
+
+def _cut(run):
+    """Cut to [0, 1], but not in training, where a pixel outside has to find its way back."""
+    return lambda x, training: run(x, training) if training else keras.ops.clip(run(x, training), 0.0, 1.0)
 
 
 def _linear(dense):

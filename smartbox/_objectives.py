@@ -73,6 +73,21 @@ def targeted_dlr(ops, logits, is_label):
     return _ratio(ops, *margin(ops, logits, is_label), first - (third + fourth) / 2, slope)
 
 
+def divergence(ops, logits, reference):
+    """Kullback-Leibler divergence of ``softmax(logits)`` from ``softmax(reference)``, both ``(n, k)``.
+
+    No objective of labels: what training for smoothness around an image climbs.
+    """
+    log_p, log_q = (each - _logsumexp(ops, each) for each in (reference, logits))
+    p = ops.exp(log_p)
+    return ops.sum(p * (log_p - log_q), axis=1), ops.exp(log_q) - p
+
+
+def _logsumexp(ops, logits):
+    top = ops.max(logits, axis=1, keepdims=True)
+    return top + ops.log(ops.sum(ops.exp(logits - top), axis=1, keepdims=True))
+
+
 def _first_largest(ops, values):
     """The largest entry of each row, and a mask of the first of equals, as argmax."""
     top = ops.max(values, axis=1, keepdims=True)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from smartbox._losses import label_loss
 from smartbox._progress import progress_bar
 
 _PYTHON_RANDOM = threading.RLock()
@@ -46,9 +47,53 @@ def make_optimizer(optimizer, learning_rate, n_steps):
     return type(fresh).from_config({**settings, "learning_rate": schedule})
 
 
+class Lesson:
+    """What a network learns from: this one from images and their labels. Others make something else of each batch.
+
+    Attributes
+    ----------
+    objective : callable
+        One of `smartbox._losses`.
+    inputs : tuple of str
+        What each array of a batch is, as the engine's ``train_step`` wants it.
+    watched : str
+        What ``patience`` waits for, among the names that `evaluate` gives.
+    """
+
+    objective = staticmethod(label_loss)
+    inputs = ("images", "index")
+    watched = "val_loss"
+
+    def begin(self, network, X, index, weight):
+        """Meet the untrained network; return what is to be learnt, perhaps more than was given."""
+        return X, index, weight
+
+    def begin_epoch(self):
+        """Called before each pass over the images."""
+
+    def batch(self, X, index, rows):
+        """The inputs of one step."""
+        return X[rows], index[rows]
+
+    def evaluate(self, engine, X, index):
+        """Measures on validation images, by the names that the history has for them."""
+        return measured("val", engine, X, index)
+
+
+def measured(name, engine, X, index, temperature=1.0):
+    """Loss, of the logits divided by a temperature, and accuracy on some images."""
+    from smartbox._objectives import cross_entropy
+
+    logits = engine.logits(X) / np.float32(temperature)
+    losses, _ = cross_entropy(np, logits, index[:, None] == np.arange(logits.shape[1]))
+    hits = logits.argmax(axis=1) == index
+    return {f"{name}_loss": float(losses.mean()), f"{name}_accuracy": float(hits.mean())}
+
+
 def train(
-    engine, network, X, index, weight, *, optimizer, epochs, batch_size, rng, validation=None, patience=None, verbose=0
-):
+    engine, network, X, index, weight, *, optimizer, epochs, batch_size, rng, validation=None, patience=None, verbose=0,
+    lesson=None,
+):  # fmt: skip
     """Train ``network`` in place and return its history, a dict of lists with one entry an epoch.
 
     Parameters
@@ -61,25 +106,27 @@ def train(
         Measured after each epoch.
     patience : int, optional
         Stop after so many epochs without a lower validation loss, and go back to the best weights.
+    lesson : Lesson, optional
+        What the network learns from, if not from these images and labels as they are.
     """
-    step = engine.train_step(optimizer)
-    names = ["loss", "accuracy"] + (["val_loss", "val_accuracy"] if validation else [])
-    history = {name: [] for name in names}
+    lesson = Lesson() if lesson is None else lesson
+    step = engine.train_step(optimizer, lesson.objective, lesson.inputs)
+    history = {}
     best_loss, best_weights, since = np.inf, None, 0
     with progress_bar("Training", epochs, enabled=verbose) as advance:
         for _ in range(epochs):
-            row = _epoch(step, X, index, weight, batch_size, rng)
+            row = _epoch(step, lesson, X, index, weight, batch_size, rng)
             if validation:
-                row += _evaluate(engine, *validation)
-            for name, value in zip(names, row, strict=True):
-                history[name].append(value)
-            advance(1, note=" ".join(f"{name} {value:.3f}" for name, value in zip(names, row, strict=True)))
-            if not np.isfinite(row[0]):
+                row |= lesson.evaluate(engine, *validation)
+            for name, value in row.items():
+                history.setdefault(name, []).append(value)
+            advance(1, note=" ".join(f"{name} {value:.3f}" for name, value in row.items()))
+            if not np.isfinite(row["loss"]):
                 raise FloatingPointError("the training loss is not finite: lower learning_rate.")
             if validation and patience is not None:
                 since += 1
-                if row[2] < best_loss:
-                    best_loss, best_weights, since = row[2], network.get_weights(), 0
+                if row[lesson.watched] < best_loss:
+                    best_loss, best_weights, since = row[lesson.watched], network.get_weights(), 0
                 if since >= patience:
                     break
     if best_weights is not None:
@@ -87,21 +134,13 @@ def train(
     return history
 
 
-def _epoch(step, X, index, weight, batch_size, rng):
+def _epoch(step, lesson, X, index, weight, batch_size, rng):
+    lesson.begin_epoch()
     order = rng.permutation(len(X))
     total, hits = 0.0, 0.0
     for start in range(0, len(X), batch_size):
         rows = order[start : start + batch_size]
-        loss, correct = step(X[rows], index[rows], weight[rows])
+        loss, correct = step(*lesson.batch(X, index, rows), weight[rows])
         total += float(loss) * len(rows)
         hits += float(correct)
-    return [total / len(X), hits / len(X)]
-
-
-def _evaluate(engine, X, index):
-    from smartbox._objectives import cross_entropy
-
-    logits = engine.logits(X)
-    is_label = index[:, None] == np.arange(logits.shape[1])
-    losses, _ = cross_entropy(np, logits, is_label)
-    return [float(losses.mean()), float((logits.argmax(axis=1) == index).mean())]
+    return {"loss": total / len(X), "accuracy": hits / len(X)}

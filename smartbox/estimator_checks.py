@@ -16,6 +16,7 @@ from smartbox._model import as_face_model
 from smartbox._streams import ImageStreams
 from smartbox.base import BaseAttack, BaseDefense, BaseDetector
 from smartbox.defenses._model_defense import ModelDefense
+from smartbox.defenses._retrained import RetrainedClassifier
 from smartbox.detectors._features import NetworkFeatures
 
 _SHAPE = (16, 12, 1)
@@ -26,7 +27,7 @@ def check_image_estimator(estimator):
 
     Parameters
     ----------
-    estimator : BaseAttack, BaseDefense, ModelDefense, BaseDetector or NetworkFeatures
+    estimator : BaseAttack, BaseDefense, ModelDefense, RetrainedClassifier, BaseDetector or NetworkFeatures
         An instance; an attack with its model, which must take images of the model's own shape. It is cloned, never changed.
 
     Raises
@@ -71,7 +72,7 @@ def image_checks(estimator):
     if isinstance(estimator, type) or not isinstance(estimator, tuple(_OF_KIND)):
         raise TypeError(
             "expected an instance of an attack, defence, detector or feature (BaseAttack, BaseDefense, ModelDefense, "
-            f"BaseDetector, NetworkFeatures), got {estimator!r}."
+            f"RetrainedClassifier, BaseDetector, NetworkFeatures), got {estimator!r}."
         )
     checks = list(_COMMON)
     for kind, more in _OF_KIND.items():
@@ -293,6 +294,27 @@ def check_attack_shares_model(estimator):
             raise AssertionError(f"a mistake about the {word} was accepted")
 
 
+def check_classifier_is_face_model(estimator):
+    """Logits whose largest is predicted, and gradients of them that agree with central differences; unfitted raises."""
+    face, _ = _prepared(estimator)
+    X = _images_without_equal_pixels(estimator)
+    y = face.predict(X)
+    logits = face.logits(X)
+    np.testing.assert_array_equal(y, face.classes_[logits.argmax(axis=1)])
+    assert as_face_model(face) is face and logits.shape == (len(X), len(face.classes_))
+    _, again, gradient = face.value_and_gradient(X, y, "odds")
+    np.testing.assert_allclose(again, logits, rtol=1e-4, atol=1e-5)
+    _compare_with_differences(lambda X: face.value_and_gradient(X, y, "odds")[0], gradient, X)
+    cotangents = np.where(face.is_label(y), -1, 1).astype(np.float32)
+    np.testing.assert_allclose(face.vjps(X, cotangents[:, None])[:, 0], face.vjp(X, cotangents), rtol=1e-3, atol=1e-5)
+    try:
+        clone(estimator).predict(X)
+    except NotFittedError:
+        pass
+    else:
+        raise AssertionError("an unfitted classifier predicts")
+
+
 def check_detector_is_classifier(estimator):
     """Two classes, scores that ``predict`` compares with a threshold, ``calibrate`` that keeps its rate; unfitted raises."""
     detector, X = _prepared(estimator)
@@ -408,6 +430,7 @@ _OF_KIND = {
         check_images_out, check_works_unfitted, check_attack_lowers_accuracy, check_attack_keeps_eps, check_attack_shares_model,
     ],
     ModelDefense: [check_is_classifier_around_model],
+    RetrainedClassifier: [check_classifier_is_face_model],
     BaseDetector: [check_detector_is_classifier, check_detector_gradient],
     NetworkFeatures: [check_features_are_a_table, check_features_gradient],
 }  # fmt: skip

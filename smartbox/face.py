@@ -17,7 +17,7 @@ from smartbox._compat import Interval
 from smartbox._model import LOGITS, FaceModelMixin, as_face_model
 from smartbox._packing import is_network, pack_state, unpack_state
 from smartbox._serialization import load_face, load_keras_file, naming, save_face
-from smartbox._training import make_optimizer, seeded_layers, train
+from smartbox._training import Lesson, make_optimizer, seeded_layers, train
 from smartbox.base import ImageEstimator
 from smartbox.networks import NETWORKS
 
@@ -175,6 +175,10 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         self._validate_params()
         if is_network(self.network):
             return self._fit_nothing(X, y)
+        return self._fit(X, y, sample_weight, validation_data, Lesson())
+
+    def _fit(self, X, y, sample_weight, validation_data, lesson):
+        """`fit`, from any lesson."""
         X = self._check_images(X, reset=True)
         y = self._check_identities(X, y)
         sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float32, ensure_non_negative=True)
@@ -189,12 +193,14 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
                 f"the network has {engine.n_outputs} outputs, but y holds {len(classes)} identities: the "
                 "builder must use the n_classes that it is given."
             )
+        index = np.searchsorted(classes, y).astype(np.int32)
+        X, index, sample_weight = lesson.begin(network, X, index, sample_weight)
         n_steps = self.epochs * -(-len(X) // self.batch_size)
         self.history_ = train(
             engine,
             network,
             X,
-            np.searchsorted(classes, y).astype(np.int32),
+            index,
             sample_weight,
             optimizer=make_optimizer(self.optimizer, self.learning_rate, n_steps),
             epochs=self.epochs,
@@ -203,6 +209,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             validation=validation,
             patience=self.patience,
             verbose=self.verbose,
+            lesson=lesson,
         )
         self._adopt(network, classes)
         return self

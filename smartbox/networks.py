@@ -68,4 +68,57 @@ def paper_network(image_shape, n_classes):
     )
 
 
+def denoising_network(image_shape):
+    """A convolutional autoencoder: what it takes off an image is made at full, half and quarter size.
+
+    Convolutions of 16, 32 and 32 filters with pooling in between, and the same way back with upsampling, where each size joins
+    the maps of the way there. The last layer gives what is to be subtracted from the image, at first nothing: the network
+    begins as the identity. Heights and widths that are no multiples of 4 are filled up with black at the bottom and the right,
+    and cut again.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``.
+
+    Returns
+    -------
+    network : keras.Model
+        Untrained; images in [0, 1] to images, which may leave [0, 1] a little.
+
+    References
+    ----------
+    .. [1] Vincent, Larochelle, Lajoie, Bengio, Manzagol. "Stacked Denoising Autoencoders", JMLR 11, 2010.
+    .. [2] Liao, Liang, Dong, Pang, Hu, Zhu. "Defense Against Adversarial Attacks Using High-Level Representation Guided
+       Denoiser", CVPR 2018, section 4.1 (the joined maps and the subtraction).
+
+    Examples
+    --------
+    >>> from smartbox.networks import denoising_network
+    >>> denoising_network((33, 28, 1)).output_shape
+    (None, 33, 28, 1)
+    """
+    import keras
+    from keras import layers
+
+    height, width, channels = image_shape
+    missing = ((0, -height % 4), (0, -width % 4))
+
+    def convolve(filters, name, *maps):
+        joined = layers.Concatenate(name=f"{name}_joined")(maps) if len(maps) > 1 else maps[0]
+        return layers.Conv2D(
+            filters, 3, padding="same", activation="relu", kernel_initializer="he_normal", name=name
+        )(joined)  # fmt: skip
+
+    image = keras.Input(image_shape, name="image")
+    full = convolve(16, "conv1", layers.ZeroPadding2D(missing, name="fill")(image))
+    half = convolve(32, "conv2", layers.MaxPooling2D(2, name="pool1")(full))
+    quarter = convolve(32, "conv3", layers.MaxPooling2D(2, name="pool2")(half))
+    half = convolve(32, "conv4", layers.UpSampling2D(2, name="up1")(quarter), half)
+    joined = layers.Concatenate(name="noise_joined")([layers.UpSampling2D(2, name="up2")(half), full])
+    noise = layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros", name="noise")(joined)
+    clean = layers.Subtract(name="clean")([image, layers.Cropping2D(missing, name="cut")(noise)])
+    return keras.Model(image, clean, name="denoising")
+
+
 NETWORKS = {"paper": paper_network}

@@ -10,8 +10,9 @@ import smartbox.attacks
 import smartbox.defenses
 import smartbox.detectors
 from smartbox import FaceClassifier
+from smartbox.attacks import FGSM, PGD
 from smartbox.base import BaseDetector
-from smartbox.defenses import GaussianBlur
+from smartbox.defenses import AdversarialTraining, DefensiveDistillation, DenoisingAutoencoder, GaussianBlur
 from smartbox.defenses._model_defense import ModelDefense
 from smartbox.detectors import BinaryInputDetector
 from smartbox.estimator_checks import check_image_estimator, example_images, parametrize_with_image_checks
@@ -31,12 +32,21 @@ def two_layers(image_shape, n_classes):
     )
 
 
+def one_layer(image_shape):
+    import keras
+
+    return keras.Sequential([keras.Input(image_shape), keras.layers.Conv2D(image_shape[-1], 3, padding="same")])
+
+
 CLASSES = [
     getattr(package, name)
     for package in (smartbox.attacks, smartbox.defenses, smartbox.detectors)
     for name in package.__all__
     if inspect.isclass(getattr(package, name))
 ]
+# They train a network at each fit: scikit-learn's checks of them are slow.
+TRAIN_NETWORKS = (AdversarialTraining, BinaryInputDetector, DefensiveDistillation, DenoisingAutoencoder)
+LEARNER = FaceClassifier(two_layers, epochs=40, learning_rate=0.1)
 # What a class needs beyond its model for a check to be quick or to fit a dozen images.
 PARAMETERS = {
     "FGSM": [{"eps": 0.2}, {"norm": "l2", "eps": 2.0}, {"norm": "l1", "eps": "40", "targeted": True}],
@@ -99,9 +109,16 @@ PARAMETERS = {
     "Randomization": [{}, {"variant": "xie", "scale": (0.8, 0.8), "upsample": 1.25}],
     "TotalVariation": [{}, {"drop": 0.0, "weight": 0.1, "max_iter": 20}],
     "AdaptiveNoiseReduction": [{}, {"level": "mid"}],
+    "AdversarialTraining": [
+        {"attack": PGD(None, eps=0.02, max_iter=2), "mode": "pgd"},
+        {"attack": FGSM(None, eps=0.02)},
+        {"attack": PGD(None, eps=0.02, max_iter=2), "mode": "trades", "beta": 1.0},
+    ],
+    "DefensiveDistillation": [{"temperature": 2.0}],
+    "DenoisingAutoencoder": [{"guidance": 0, "network": one_layer, "epochs": 1}],
     "AdaptiveNoiseDetector": [{}, {"level": "mid"}],
     "ArtifactDetector": [{"hidden_layer_sizes": (16,)}, {"layers": "conv1", "hidden_layer_sizes": (8,), "alpha": 1.0}],
-    "BinaryInputDetector": [{"estimator": FaceClassifier(two_layers, epochs=40, learning_rate=0.1)}],
+    "BinaryInputDetector": [{"estimator": LEARNER}],
     "ConvFilterDetector": [{}, {"layers": ["conv2"], "C": 0.1}],
     "ConvFilterStatistics": [{}, {"layers": ["conv2", "dense1"]}],
     "NetworkActivations": [{}, {"layers": ["conv1", "<logits>"]}],
@@ -190,14 +207,17 @@ EXCUSES = {
 
 
 def instances(cls, model):
-    needs_model = "model" in inspect.signature(cls).parameters
-    for parameters in PARAMETERS.get(cls.__name__, [{}]):
-        yield cls(model, **parameters) if needs_model else cls(**parameters)
+    supplied = {"model": model, "attack": FGSM(model, eps=0.05), "estimator": LEARNER}
+    needed = [
+        name for name, parameter in inspect.signature(cls).parameters.items() if parameter.default is parameter.empty
+    ]
+    for parameters in PARAMETERS.get(cls.__name__.removeprefix("Tabular"), [{}]):
+        yield cls(**{name: supplied[name] for name in needed} | parameters)
 
 
 def on_tables():
     for cls in CLASSES:
-        if cls is not BinaryInputDetector:  # it trains a network at each fit: see below
+        if cls not in TRAIN_NETWORKS:  # see below
             # scikit-learn's labels are up to four, and a model that is given fitted has to know them
             yield from instances(tabular(cls), NumpyModel(4 if issubclass(cls, ModelDefense) else 3))
 
@@ -206,6 +226,7 @@ def on_images():
     face = FaceClassifier.from_network(small_network())
     for cls in CLASSES:
         yield from instances(cls, face)
+    yield DenoisingAutoencoder(FGSM(face, eps=0.05), epochs=1)
 
 
 def excuses(estimator):
@@ -226,7 +247,7 @@ def test_image_checks(estimator, check):
 @parametrize_with_checks(
     [
         tabular(FaceClassifier)(two_layers, epochs=40, learning_rate=0.1, random_state=0),
-        tabular(BinaryInputDetector)(FaceClassifier(two_layers, epochs=40, learning_rate=0.1)),
+        *(next(instances(tabular(cls), NumpyModel())) for cls in TRAIN_NETWORKS),
     ],
     expected_failed_checks=excuses,
 )

@@ -139,8 +139,7 @@ class PGD(BudgetAttack):
 
     def _climb(self, model, X, rows, rng, best):
         """One start on some rows; ``best`` keeps what is found."""
-        eps = self._eps()
-        step = 2.5 * eps / self.max_iter if self.step_size is None else as_number(self.step_size, "step_size")
+        eps, step = self._eps(), self._step_size()
         x, y = X[rows], best.y[rows]
         low, high = rooms(x)
         delta = np.zeros_like(low)
@@ -170,6 +169,9 @@ class PGD(BudgetAttack):
             -values if self.targeted else values,
             self._reached(model, model.classes_[logits.argmax(axis=1)], y),
         )
+
+    def _step_size(self):
+        return 2.5 * self._eps() / self.max_iter if self.step_size is None else as_number(self.step_size, "step_size")
 
     def _step(self, gradient, low, high, step, k):
         if self.norm != "l1" or self.max_iter == 1:

@@ -12,6 +12,7 @@ from smartbox._progress import say
 from smartbox.benchmark._detection import detect
 from smartbox.benchmark._results import MITIGATION_COLUMNS
 from smartbox.datasets import make_detection_set
+from smartbox.defenses._retrained import RetrainedClassifier
 from smartbox.protocol import FaceProtocol
 
 _UNDEFENDED = "none"  # the mitigation of a run without one, for its accuracies before and after the attack
@@ -45,8 +46,9 @@ class Pass:
         self.say(f"Seed {self.seed}: {len(train)} faces to train, {len(validation)} to validate, "
                   f"{len(test)} to test")  # fmt: skip
         self.face = clone(self.plan.network).set_params(random_state=self.seed, verbose=self.verbose)
-        self.face.fit(X_train, y_train, validation_data=(np.asarray(images[validation]), target[validation]))
-        pipelines = self._defend(X_train, y_train)
+        validation = self.X_validation, target[validation]
+        self.face.fit(X_train, y_train, validation_data=validation)
+        pipelines = self._defend(X_train, y_train, validation)
         attacked = {name: self.attack(name, self.face, "the network") for name in self.plan.attack}
         for name, X_adv in attacked.items():
             for defense, pipeline in (pipelines or {_UNDEFENDED: None}).items():
@@ -56,10 +58,29 @@ class Pass:
         self._keep_example(attacked, pipelines)
         return self
 
-    def _defend(self, X_train, y_train):
+    def _defend(self, X_train, y_train, validation):
+        """The model that takes the network's place behind each mitigation, or instead of it where that is a classifier.
+
+        Mitigations that learn from attacked faces do so from the run's: a classifier from its first attack, the others from
+        all, a part of the faces each.
+        """
         pipelines = {}
         for name, defense in self.plan.defense.items():
-            fitted = self.seeded(clone(defense)).fit(X_train, y_train)
+            defense = self.seeded(clone(defense))
+            is_classifier, parameters = isinstance(defense, RetrainedClassifier), defense.get_params(deep=False)
+            if "attack" in parameters:
+                attacks = [
+                    self._aim(attack, self.face) for attack in list(self.plan.attack)[: 1 if is_classifier else None]
+                ]
+                defense.set_params(attack=attacks[0] if is_classifier else attacks)
+                self.say(f"{name} learns from {' + '.join(list(self.plan.attack)[: len(attacks)])}")
+            if is_classifier:
+                defense.set_params(estimator=self.face).fit(X_train, y_train, validation_data=validation)
+                pipelines[name] = Pipeline([(name, FrozenEstimator(defense))])
+                continue
+            if "verbose" in parameters:
+                defense.set_params(verbose=self.verbose)
+            fitted = defense.fit(X_train, y_train)
             pipelines[name] = Pipeline([(name, FrozenEstimator(fitted)), ("face", FrozenEstimator(self.face))])
         return pipelines
 
@@ -154,7 +175,7 @@ class Pass:
             before=seen(self.face, self.X),
             attacked={name: X_adv[i] for name, X_adv in attacked.items()},
             after={name: seen(self.face, X_adv) for name, X_adv in attacked.items()},
-            mitigated={(name, defense): pipelines[defense][:-1].transform(attacked[name][i : i + 1])[0]
+            mitigated={(name, defense): _cleaned(pipelines[defense], attacked[name][i : i + 1])[0]
                        for name, defense in pairs},
             repaired={(name, defense): seen(pipelines[defense], attacked[name]) for name, defense in pairs},
         )  # fmt: skip
@@ -173,6 +194,11 @@ class Pass:
 
     def say(self, text):
         say(text, enabled=self.verbose)
+
+
+def _cleaned(pipeline, X):
+    """What the network behind a mitigation sees; another classifier sees the images themselves."""
+    return pipeline[:-1].transform(X) if len(pipeline) > 1 else X
 
 
 def _perturbed(X, X_adv):

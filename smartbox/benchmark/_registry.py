@@ -8,9 +8,11 @@ from sklearn.utils import Bunch
 
 from smartbox._checks import as_number
 from smartbox.base import BaseAttack, BaseDefense, BaseDetector
+from smartbox.defenses._retrained import RetrainedClassifier
 
 KINDS = {"attack": "attacks", "defense": "defenses", "detector": "detectors"}
-_BASES = {"attack": BaseAttack, "defense": BaseDefense, "detector": BaseDetector}  # features of detectors are none
+# Features of detectors are none.
+_BASES = {"attack": BaseAttack, "defense": (BaseDefense, RetrainedClassifier), "detector": BaseDetector}
 # Parameters that are not to be chosen, and why.
 OF_THE_RUN = {
     "model": "attacks meet the network, and the network behind each defence; detectors look into the network",
@@ -44,15 +46,26 @@ def find(kind, name):
 
 
 def make(kind, name, parameters):
-    """An instance by its name; see `build`. One that takes a model has none yet."""
+    """An instance by its name; see `build`. What it needs of the run (a model, an attack, an estimator) is None yet."""
     name, cls = find(kind, name)
-    takes_model = "model" in inspect.signature(cls).parameters
-    return build(cls, f"{kind} {name!r}", parameters, **({"model": None} if takes_model else {}))
+    supplied = [
+        name for name, parameter in inspect.signature(cls).parameters.items() if parameter.default is parameter.empty
+    ]
+    return build(cls, f"{kind} {name!r}", parameters, **dict.fromkeys(supplied))
+
+
+def settable(cls):
+    """The parameters that are left to the user: not those of the run, nor those without a default, which it supplies."""
+    return {
+        name: parameter
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if name not in OF_THE_RUN and parameter.default is not parameter.empty
+    }
 
 
 def build(cls, what, parameters, **more):
     """An instance, with ``parameters`` checked against those that its class has, and their values as far as can be."""
-    known = [parameter for parameter in inspect.signature(cls).parameters if parameter not in OF_THE_RUN]
+    known = settable(cls)
     for parameter in parameters:
         if parameter not in known:
             raise ValueError(

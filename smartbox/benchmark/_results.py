@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils import Bunch
 
 from smartbox._records import as_csv, circumstances, jsonable, write_text
+from smartbox.benchmark._registry import settable
 
 MITIGATION_COLUMNS = ("before_attack", "after_attack", "clean_mitigated", "transferred", "adaptive", "worst")
 DETECTION = ("precision", "recall", "accuracy", "roc_auc", "fpr", "tpr_at_fpr_1", "tpr_at_fpr_5", "evaded")
@@ -94,14 +95,10 @@ class Results:
 
 def provenance(X, y, plan, description):
     """Everything that the numbers depend on; the seeds are noted as they finish."""
-    estimators = {"network": plan.network.get_params(deep=False)}
-    for kind in ("attack", "defense", "detector"):
-        for name, estimator in plan[kind].items():
-            parameters = estimator.get_params(deep=False)
-            estimators[f"{kind}.{name}"] = {key: value for key, value in parameters.items() if key != "model"}
-    for parameters in estimators.values():  # each pass sets these
-        parameters.pop("random_state", None)
-        parameters.pop("verbose", None)
+    made = {"network": plan.network}
+    made |= {f"{kind}.{name}": one for kind in ("attack", "defense", "detector") for name, one in plan[kind].items()}
+    # what is not settable, each pass supplies
+    estimators = {name: {key: getattr(one, key) for key in settable(type(one))} for name, one in made.items()}
     return {
         "data": {
             "description": str(description).split("\n")[0],

@@ -1,9 +1,8 @@
 """What ``smartbox list`` prints: all that can be named in a run, or everything about one of them."""
 
-import inspect
 import textwrap
 
-from smartbox.benchmark._registry import KINDS, OF_THE_RUN, available, find, nearest
+from smartbox.benchmark._registry import KINDS, available, find, nearest, settable
 from smartbox.benchmark._results import DETECTION, PERTURBATION, RECOGNITION
 from smartbox.cli import _docstrings as docstrings
 from smartbox.face import FaceClassifier
@@ -39,7 +38,7 @@ def description(name, width):
     lines = _wrapped(f"{name}: {docstrings.summary_line(cls)}", width, 0)
     lines += ["", "Parameters"]
     for parameter, kind, words in docstrings.parameters(cls):
-        if parameter not in OF_THE_RUN:
+        if parameter in settable(cls):
             lines += [*_wrapped(f"{parameter}: {kind}", width, 2), *_wrapped(words, width, 6)]
     cited = [f"[{number}] {text}" for number, text in enumerate(docstrings.references(cls), 1)]
     for title, texts in (("Notes", docstrings.paragraphs(docstrings.section(cls, "Notes"))), ("References", cited)):
@@ -61,12 +60,8 @@ def _find_anything(name):
 
 
 def _described(cls, width):
-    settable = [
-        f"{name}={_short(parameter.default)}"
-        for name, parameter in inspect.signature(cls).parameters.items()
-        if name not in OF_THE_RUN
-    ]
-    texts = docstrings.summary_line(cls), ", ".join(settable), docstrings.citation(cls)
+    parameters = [f"{name}={_short(parameter.default)}" for name, parameter in settable(cls).items()]
+    texts = docstrings.summary_line(cls), ", ".join(parameters), docstrings.citation(cls)
     return [line for text in texts for line in _wrapped(text, width)]
 
 

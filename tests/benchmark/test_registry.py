@@ -10,11 +10,12 @@ import smartbox.detectors
 from smartbox.base import BaseAttack, BaseDefense, BaseDetector
 from smartbox.benchmark import _registry as registry
 from smartbox.defenses._model_defense import ModelDefense
+from smartbox.defenses._retrained import RetrainedClassifier
 from smartbox.detectors._features import NetworkFeatures
 
 KINDS = {
     "attack": (smartbox.attacks, BaseAttack),
-    "defense": (smartbox.defenses, BaseDefense),
+    "defense": (smartbox.defenses, (BaseDefense, RetrainedClassifier)),
     "detector": (smartbox.detectors, BaseDetector),
 }
 
@@ -38,6 +39,16 @@ def test_every_name_finds_and_makes_its_class(kind):
         for spelled in (name, name.upper(), name.replace("_", "-"), cls.__name__):
             assert registry.find(kind, spelled) == (name, cls)
         assert type(registry.make(kind, name, {})) is cls
+
+
+def test_what_the_run_supplies_is_not_to_be_set():
+    assert {"mode", "beta"} < set(registry.settable(smartbox.defenses.AdversarialTraining))
+    for name, supplied in (("adversarial_training", "attack"), ("adversarial_training", "estimator"),
+                           ("denoising_autoencoder", "attack"), ("denoising_autoencoder", "random_state")):  # fmt: skip
+        assert supplied not in registry.settable(registry.find("defense", name)[1])
+        with pytest.raises(ValueError, match=f"has no parameter {supplied!r}"):
+            registry.make("defense", name, {supplied: 1})
+    assert "estimator" in registry.settable(smartbox.detectors.BinaryInputDetector)
 
 
 @pytest.mark.parametrize(
