@@ -11,6 +11,7 @@ from smartbox.cli._attack import attack
 from smartbox.cli._bench import bench
 from smartbox.cli._list import list_
 from smartbox.cli._terminal import Interrupted, Terminated, terminable
+from smartbox.cli._train import train
 
 _MISTAKES = (ValueError, OSError, FloatingPointError, MemoryError)
 
@@ -28,7 +29,7 @@ def commands(ctx):
         click.echo(ctx.get_help())
 
 
-for command in (bench, attack, list_):
+for command in (bench, train, attack, list_):
     commands.add_command(command)
 
 
