@@ -80,9 +80,7 @@ def train(
     FILE is safe to give away: plain arrays and JSON. It holds the network that a detector looks into, and what it was
     trained on; FILE.json says the latter in the clear. With the same faces and seed, later runs keep the test faces unseen.
     """
-    from smartbox.cli._train_run import make_train_plan
-
-    plan = _make_plan(make_train_plan, detector, defense, attacks, settings)
+    plan = make_plan(detector, defense, attacks, settings)
     out = out or Path(f"{plan.subject[1]}.smartbox")
     _check_out(out, force)
     run, path = prepare(plan, model, data, image_shape, color, on_error, seed, fpr=fpr, verbose=0 if quiet else 1)
@@ -100,7 +98,10 @@ def train(
     say(f"Written: {out}, {_beside(out)}", enabled=not quiet)
 
 
-def _make_plan(make_train_plan, detector, defense, attacks, settings):
+def make_plan(detector, defense, attacks, settings):
+    """What is to be trained, checked before any work."""
+    from smartbox.cli._train_run import make_train_plan
+
     if detector and defense:
         raise ValueError("expected --detector or --defense, got both: train one after the other.")
     if detector and not attacks:

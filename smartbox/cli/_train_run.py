@@ -78,7 +78,8 @@ class TrainRun(Pass):
         if "model" in _parameters(detector):
             detector.set_params(model=self.face)
         self.say(f"{name} learns to detect {' + '.join(attacks)}")
-        detector.fit(X, y).calibrate(self.X_validation, fpr=max(self.fpr, 1 / (1 + len(self.X_validation))))
+        self.fpr = max(self.fpr, 1 / (1 + len(self.X_validation)))  # of a few faces no smaller share can be flagged
+        detector.fit(X, y).calibrate(self.X_validation, fpr=self.fpr)
         for attack in attacks:
             X_adv = self.attack(attack, self.face, "the network")
             changed = (X_adv != self.X).any(axis=(1, 2, 3))
@@ -135,7 +136,7 @@ class TrainRun(Pass):
                 "name": name,
                 "seed": self.seed,
                 "fpr": self.fpr if kind == "detector" else None,
-                "parameters": {key: _settings(each) for key, each in estimators.items()},
+                "parameters": {key: settings_of(each) for key, each in estimators.items()},
                 "model": None if model_path is None else {"file": model_path.name, "sha256": file_sha256(model_path)},
                 "data": data_record(self.faces),
                 "figures": self.rows,
@@ -193,5 +194,6 @@ def _parameters(estimator):
     return estimator.get_params(deep=False)
 
 
-def _settings(estimator):
+def settings_of(estimator):
+    """The parameters of an estimator that a user chooses."""
     return {key: value for key, value in _parameters(estimator).items() if key not in _OF_THE_RUN}
