@@ -4,13 +4,25 @@ from pathlib import Path
 
 import click
 
-from smartbox.cli._faces import data_option, on_error_option
+from smartbox.cli._faces import data_option, find_faces, on_error_option
 from smartbox.cli._images import check_images_there, images_option
 from smartbox.cli._options import Shape
 from smartbox.cli._terminal import check_writable, import_tensorflow_quietly
-from smartbox.cli._train import attack_option, fpr_option, model_option, prepare, seed_option, settings_option
+from smartbox.cli._train import (
+    attack_option,
+    detector_faces_option,
+    fpr_option,
+    make_plan,
+    model_option,
+    prepare,
+    seed_option,
+    settings_option,
+)
 
-_OF_TRAINING = ("attacks", "model", "data", "settings", "fpr", "seed")
+_OF_TRAINING = {
+    "attacks": "attack", "model": "model", "data": "data", "settings": "set", "detector_faces": "detector-faces", "fpr": "fpr",
+    "seed": "seed",
+}  # fmt: skip
 
 
 @click.command(short_help="Score images by how much they look attacked.")
@@ -30,6 +42,7 @@ _OF_TRAINING = ("attacks", "model", "data", "settings", "fpr", "seed")
 @model_option
 @data_option
 @settings_option
+@detector_faces_option
 @fpr_option
 @seed_option
 @click.option(
@@ -43,13 +56,15 @@ _OF_TRAINING = ("attacks", "model", "data", "settings", "fpr", "seed")
 @click.option("--quiet", is_flag=True, help="No progress, only the table.")
 @click.pass_context
 def detect(
-    ctx, detector, images, image_shape, on_error, attacks, model, data, settings, fpr, seed, out, quiet
+    ctx, detector, images, image_shape, on_error, attacks, model, data, settings, detector_faces, fpr, seed, out, quiet
 ):  # fmt: skip
     """Score each image, the larger the more suspicious, and flag those above the detector's threshold.
 
     DIR holds the scores (scores.csv), them and what they mean (report.json), and a picture of the most and the least
     suspicious images (faces.png). With a NAME, a detector is first trained as 'smartbox train' does it; it is not kept.
     """
+    from sklearn.utils import Bunch
+
     from smartbox._result_folder import ResultFolder
     from smartbox.cli._detect_run import FILES, FORMAT, score, write_scores
 
@@ -63,20 +78,23 @@ def detect(
     folder.check_replaceable()
     verbose = 0 if quiet else 1
     if is_file(detector):
-        given = [
-            name for name in _OF_TRAINING if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
-        ]
+        by_default = click.core.ParameterSource.DEFAULT
+        given = [text for name, text in _OF_TRAINING.items() if ctx.get_parameter_source(name) is not by_default]
         if given:
-            names = ", ".join(f"--{ {'attacks': 'attack', 'settings': 'set'}.get(name, name) }" for name in given)
+            names = ", ".join(f"--{text}" for text in given)
             raise ValueError(
                 f"{names} is for a detector that is trained first, but {detector} is trained: leave it out."
             )
         found = _load(detector)
         read = _read(found.estimator.image_shape_, images, image_shape, on_error)
     else:
-        found, read = _train(
-            detector, images, image_shape, on_error, attacks, model, data, settings, fpr, seed, verbose
-        )
+        plan = make_plan(detector, None, attacks, settings, detector_faces)
+        # Built-in faces cannot take it, nor can Extended Yale B.
+        of_faces = on_error if on_error and find_faces(data) == "folder" else None
+        run, path = prepare(plan, model, data, image_shape, None, of_faces, seed, fpr=fpr, verbose=verbose)
+        read = _read(run.images.shape[1:], images, image_shape, on_error)  # before the training, which may be long
+        estimator = run.run()
+        found = Bunch(estimator=estimator, name=plan.subject[1], about=run.about(estimator, path))
     write_scores(folder, found, read, score(found, read, verbose), images, verbose=verbose)
 
 
@@ -99,19 +117,6 @@ def _load(path):
             f"{path} holds a {type(estimator).__name__}, expected a detector: 'smartbox train --detector NAME' makes one."
         )
     return Bunch(estimator=estimator, name=Path(path).name, about=about or {})
-
-
-def _train(name, images, image_shape, on_error, attacks, model, data, settings, fpr, seed, verbose):
-    from sklearn.utils import Bunch
-
-    from smartbox.cli._train import make_plan
-
-    plan = make_plan(name, None, attacks, settings)
-    on_error_of_faces = on_error if Path(data).expanduser().exists() else None  # the built-in faces cannot take it
-    run, path = prepare(plan, model, data, image_shape, None, on_error_of_faces, seed, fpr=fpr, verbose=verbose)
-    read = _read(run.images.shape[1:], images, image_shape, on_error)  # before the training, which may be long
-    estimator = run.run()
-    return Bunch(estimator=estimator, name=plan.subject[1], about=run.about(estimator, path)), read
 
 
 def _read(shape, images, image_shape, on_error):

@@ -35,6 +35,12 @@ settings_option = click.option(
     help="A parameter, e.g. attack.fgsm.eps=8/255, detector.pca.C=0.1, network.epochs=60 (here 30 unless set). "
     "Repeat for more.",
 )
+detector_faces_option = click.option(
+    "--detector-faces",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Training faces that are attacked for a detector.  [default: all]",
+)
 fpr_option = click.option(
     "--fpr",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -67,20 +73,22 @@ seed_option = click.option(
 )
 @on_error_option
 @settings_option
+@detector_faces_option
 @fpr_option
 @seed_option
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="[default: NAME.smartbox]")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--quiet", is_flag=True, help="No progress, only the figures.")
 def train(
-    detector, defense, attacks, model, data, image_shape, color, on_error, settings, fpr, seed, out, force, quiet
+    detector, defense, attacks, model, data, image_shape, color, on_error, settings, detector_faces, fpr, seed, out, force,
+    quiet,
 ):  # fmt: skip
     """Train a face network, or with --detector or --defense one of those, measure it on test faces, and save it.
 
     FILE is safe to give away: plain arrays and JSON. It holds the network that a detector looks into, and what it was
     trained on; FILE.json says the latter in the clear. With the same faces and seed, later runs keep the test faces unseen.
     """
-    plan = make_plan(detector, defense, attacks, settings)
+    plan = make_plan(detector, defense, attacks, settings, detector_faces)
     out = out or Path(f"{plan.subject[1]}.smartbox")
     _check_out(out, force)
     run, path = prepare(plan, model, data, image_shape, color, on_error, seed, fpr=fpr, verbose=0 if quiet else 1)
@@ -98,7 +106,7 @@ def train(
     say(f"Written: {out}, {_beside(out)}", enabled=not quiet)
 
 
-def make_plan(detector, defense, attacks, settings):
+def make_plan(detector, defense, attacks, settings, detector_faces):
     """What is to be trained, checked before any work."""
     from smartbox.cli._train_run import make_train_plan
 
@@ -106,7 +114,10 @@ def make_plan(detector, defense, attacks, settings):
         raise ValueError("expected --detector or --defense, got both: train one after the other.")
     if detector and not attacks:
         raise ValueError("a detector learns from attacked faces: name attacks by --attack NAME, e.g. --attack pgd.")
-    return make_train_plan(detector, defense, attacks, {"network.epochs": 30, **parse_settings(settings)})
+    if detector_faces is not None and (not detector or detector_faces < len(attacks)):
+        raise ValueError("expected --detector-faces beside --detector, and at least one face for each attack.")
+    parameters = {"network.epochs": 30, **parse_settings(settings)}
+    return make_train_plan(detector, defense, attacks, parameters, detector_faces)
 
 
 def _check_out(out, force):

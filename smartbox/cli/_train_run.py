@@ -73,7 +73,7 @@ class TrainRun(Pass):
     def _detector(self, name, blueprint):
         attacks = tuple(self.plan.attack)
         X, y = self.detection_training_set(attacks)
-        self.learnt_from.append(X[y == 1])
+        self.learnt_from.append(X)
         detector = self.seeded(clone(blueprint))
         if "model" in _parameters(detector):
             detector.set_params(model=self.face)
@@ -147,7 +147,7 @@ class TrainRun(Pass):
         )
 
 
-def make_train_plan(detector, defense, attacks, parameters):
+def make_train_plan(detector, defense, attacks, parameters, detector_faces=None):
     """Every estimator of a run, made and checked before any work is done.
 
     Returns
@@ -166,7 +166,7 @@ def make_train_plan(detector, defense, attacks, parameters):
     }
     network, split = make_network(parameters, chosen)
     attack = {name: registry.make("attack", name, split["attack", name]) for name in chosen["attack"]}
-    plan = Bunch(network=network, attack=attack, detector={}, defense={}, detector_faces=None)
+    plan = Bunch(network=network, attack=attack, detector={}, defense={}, detector_faces=detector_faces)
     if detector:
         (name,) = chosen["detector"]
         return Bunch(**plan, subject=("detector", name, registry.make("detector", name, split["detector", name])))
