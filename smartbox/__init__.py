@@ -17,8 +17,9 @@ if "tensorflow" not in sys.modules:
 _HOME_OF = {
     "FaceClassifier": "smartbox.face",
     "as_face_model": "smartbox.face",
-    "load": "smartbox.face",
+    "load": "smartbox.persistence",
     "load_sample_model": "smartbox.face",
+    "save": "smartbox.persistence",
     "FaceProtocol": "smartbox.protocol",
 }
 _SUBPACKAGES = (

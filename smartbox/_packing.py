@@ -76,6 +76,18 @@ def unpack_state(state):
     return {name: replace(value) for name, value in state.items()}
 
 
+def compact(estimator):
+    """The estimator itself, its arrays in memory of their own.
+
+    Truncated components are a view into all of them, which keeps those alive; and products with such a view round differently
+    from those with the copy that a pickle or a file makes of it.
+    """
+    for name, value in vars(estimator).items():
+        if isinstance(value, np.ndarray) and not value.flags.forc:
+            setattr(estimator, name, np.ascontiguousarray(value))
+    return estimator
+
+
 def pack(network):
     """``(configuration as sorted JSON, list of weight arrays)``; optimisers and losses are left out."""
     import keras

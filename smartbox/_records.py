@@ -8,9 +8,11 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+import joblib
 import numpy as np
 
 from smartbox._serialization import atomic_file
+from smartbox._streams import ImageStreams
 
 PACKAGES = ("smartbox", "keras", "tensorflow", "scikit-learn", "numpy", "scipy")
 
@@ -31,6 +33,17 @@ def _version(package):
         return getattr(sys.modules.get(package), "__version__", "unknown")
 
 
+def data_record(faces):
+    """What tells one set of faces, in its order, from another."""
+    return {
+        "description": faces.DESCR.split("\n")[0],
+        "sha1": joblib.hash((np.asarray(faces.images), faces.target), hash_name="sha1"),
+        "names_sha1": joblib.hash(faces.target_names.tolist(), hash_name="sha1"),
+        "images": list(faces.images.shape),
+        "identities": len(np.unique(faces.target)),
+    }
+
+
 def write_text(path, text):
     """Write a whole text file at once, and return its path."""
     with atomic_file(path) as file:
@@ -45,6 +58,11 @@ def file_sha256(path):
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def image_keys(X):
+    """One number an image, of its pixels rounded to 8 bits: PNG files of the same faces have the same."""
+    return ImageStreams.from_images(np.rint(np.asarray(X) * 255).astype(np.float32), seed=0).keys
 
 
 def as_csv(rows):

@@ -1,4 +1,4 @@
-"""One file for a fitted face classifier: plain arrays and JSON, no pickle, so that strangers' files are safe."""
+"""One file for a fitted estimator: plain arrays and JSON, no pickle, so that strangers' files are safe."""
 
 import json
 import os
@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from smartbox._flatten import TRAINING_ONLY, Builder, Flattener, built_face
 from smartbox._packing import find_code, pack, refuse_code, unpack
 
-_FORMAT = "smartbox-face-1"
-# Not of the classifier but of the session that trained it.
-_NOT_STORED = ("network", "optimizer", "random_state", "verbose")
+_FACE, _ESTIMATOR = "smartbox-face-1", "smartbox-estimator-1"
 
 # Weights are noise, which no compression shrinks much; an archive that claims more was made to fill the
 # memory.
@@ -24,8 +23,11 @@ _ALWAYS_ALLOWED = 64 * 2**20  # bytes, for small archives of constants
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
-def save_face(face, path, *, dtype=None):
-    """Write ``face`` to ``path`` at once: a temporary file beside it is renamed when it is whole."""
+def save_face(face, path, *, dtype=None, about=None):
+    """Write ``face`` to ``path`` at once: a temporary file beside it is renamed when it is whole.
+
+    ``about`` is what else the file shall say, as JSON; `read_file` returns it.
+    """
     config, weights = pack(face.network_)
     name = find_code(json.loads(config))
     if name is not None:
@@ -34,21 +36,34 @@ def save_face(face, path, *, dtype=None):
             "refuses files that could run code. Use face.network_.save('name.keras'), load that with Keras, and "
             "FaceClassifier.from_network(model)."
         )
-    parameters = {name: value for name, value in face.get_params(deep=False).items() if name not in _NOT_STORED}
+    parameters = {name: value for name, value in face.get_params(deep=False).items() if name not in TRAINING_ONLY}
     header = {
-        "format": _FORMAT,
+        "format": _FACE,
         "network": config,
         "parameters": parameters,
         "classes": face._output_labels().tolist(),
         "history": getattr(face, "history_", None),
+        **({} if about is None else {"about": about}),
     }
     try:
         text = json.dumps(header, default=_plain_number)
     except TypeError as error:
         raise ValueError(f"cannot save this classifier: {error}. Labels must be text or numbers.") from error
-    arrays = {f"weight{i:04d}": weight.astype(dtype or weight.dtype) for i, weight in enumerate(weights)}
+    _write(path, text, weight=[weight.astype(dtype or weight.dtype) for weight in weights])
+
+
+def save_estimator(estimator, path, *, about=None):
+    """As `save_face`, of any other estimator that consists of SmartBox's and a few of scikit-learn's."""
+    parts = Flattener()
+    root = parts.flatten(estimator, f"this {type(estimator).__name__}")
+    header = {"format": _ESTIMATOR, "root": root, "objects": parts.objects, "networks": parts.networks, "about": about}
+    _write(path, json.dumps(header), array=parts.arrays, weight=parts.weights)
+
+
+def _write(path, header, **lists):
+    arrays = {f"{name}{i:04d}": array for name, values in lists.items() for i, array in enumerate(values)}
     with atomic_file(path) as file:
-        np.savez_compressed(file, header=np.frombuffer(text.encode(), dtype=np.uint8), **arrays)
+        np.savez_compressed(file, header=np.frombuffer(header.encode(), dtype=np.uint8), **arrays)
 
 
 def _plain_number(value):
@@ -57,38 +72,54 @@ def _plain_number(value):
     raise TypeError(f"{type(value).__name__} {value!r} is neither text nor a number")
 
 
-def load_face(path):
-    """The inverse of `save_face`. Raises ValueError on anything else, and on what could run code."""
-    path = _existing(path, "one that FaceClassifier.save wrote")
-    try:
-        header, weights = _read_arrays(path)
-    except Exception as error:  # a damaged archive raises anything
-        raise ValueError(
-            f"{path} is not a face classifier that this version of SmartBox saved ({error}): expected a "
-            "whole file written by FaceClassifier.save. For a .keras file use FaceClassifier.from_network."
-        ) from error
-    return header, unpack(header["network"], weights, trusted=False)
+def read_file(path):
+    """The estimator that `save_face` or `save_estimator` wrote, and what the file says about it.
+
+    Raises ValueError on anything else, and on what could run code.
+    """
+    path = _existing(path, "one that smartbox.save or FaceClassifier.save wrote")
+    with naming(path):
+        try:
+            header, arrays, weights = _read(path)
+            if header["format"] == _ESTIMATOR:
+                parts = Builder(header["objects"], header["networks"], arrays, weights)
+                return parts.build(header["root"]), header["about"]
+            _check_face(header)
+        except Exception as error:  # a damaged archive raises anything
+            raise ValueError(
+                f"{path} is not a face classifier or another estimator that this version of SmartBox saved ({error}): "
+                "expected a whole file written by smartbox.save or FaceClassifier.save. For a .keras file use "
+                "FaceClassifier.from_network."
+            ) from error
+        network = unpack(header["network"], weights, trusted=False)
+        face = built_face(header["parameters"], network, header["classes"], header["history"])
+    return face, header.get("about")
 
 
-def _read_arrays(path):
+def _read(path):
+    """Header, arrays and weights."""
     with open(path, "rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as file:
         _refuse_bomb(path, file.zip)
         header = json.loads(file["header"].tobytes())
-        weights = [file[f"weight{i:04d}"] for i in range(len(file.files) - 1)]
-    if header["format"] != _FORMAT:
-        raise ValueError(f"its format is {header['format']!r}, not {_FORMAT!r}")
+        n_arrays = sum(name.startswith("array") for name in file.files)
+        arrays = [file[f"array{i:04d}"] for i in range(n_arrays)]
+        weights = [file[f"weight{i:04d}"] for i in range(len(file.files) - 1 - n_arrays)]
+    if header["format"] not in (_FACE, _ESTIMATOR):
+        raise ValueError(f"its format is {header['format']!r}, not {_FACE!r} or {_ESTIMATOR!r}")
+    odd = [weight.dtype for weight in weights if weight.dtype.kind not in "fiub"]
+    odd += [array.dtype for array in arrays if array.dtype.kind not in "fiubU"]
+    if odd:
+        raise ValueError(f"its weights are no numbers but {odd[0]}")
+    return header, arrays, [w.astype(np.float32) if w.dtype == np.float16 else w for w in weights]
+
+
+def _check_face(header):
     missing = {"network", "parameters", "classes", "history"} - set(header)
     if missing:
         raise ValueError(f"its header lacks {', '.join(sorted(missing))}")
     for name, kinds in {"parameters": dict, "classes": list, "history": (dict, type(None))}.items():
         if not isinstance(header[name], kinds):
             raise ValueError(f"its {name} is {str(header[name])[:50]!r}")
-    for name in _NOT_STORED:
-        header["parameters"].pop(name, None)
-    odd = [weight.dtype for weight in weights if weight.dtype.kind not in "fiub"]
-    if odd:
-        raise ValueError(f"its weights are no numbers but {odd[0]}")
-    return header, [weight.astype(np.float32) if weight.dtype == np.float16 else weight for weight in weights]
 
 
 def load_keras_file(path):

@@ -33,6 +33,17 @@ class ImageEstimator(BaseEstimator):
             self.n_features_in_ = int(np.prod(self.image_shape_))
         return X
 
+    def save(self, path):
+        """Write the fitted estimator to one file of plain arrays; see `smartbox.save`.
+
+        Parameters
+        ----------
+        path : str or path
+        """
+        from smartbox.persistence import save
+
+        save(self, path)
+
     def _check_two_classes(self, y, X):
         """Return detection labels: 1 adversarial, 0 clean, both present."""
         if y is None:

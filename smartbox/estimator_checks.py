@@ -4,7 +4,9 @@ They do for images ``(n, height, width, channels)`` what scikit-learn's ``check_
 """
 
 import pickle
+import tempfile
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from sklearn.base import clone
@@ -18,6 +20,7 @@ from smartbox.base import BaseAttack, BaseDefense, BaseDetector
 from smartbox.defenses._model_defense import ModelDefense
 from smartbox.defenses._retrained import RetrainedClassifier
 from smartbox.detectors._features import NetworkFeatures
+from smartbox.persistence import load
 
 _SHAPE = (16, 12, 1)
 
@@ -170,7 +173,32 @@ def check_pickle(estimator):
     fitted, X = _prepared(estimator)
     stored = pickle.dumps(fitted)
     assert pickle.dumps(fitted) == stored, "two pickles of one object differ, so that caches never hit"
-    np.testing.assert_allclose(_output(pickle.loads(stored), X), _output(fitted, X), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(_output(pickle.loads(stored), X), _output(fitted, X))
+
+
+def check_save(estimator):
+    """A file gives the same output to the bit, and has the same bytes twice.
+
+    A class of another package, or one that looks into a model of such a class, is refused instead.
+    """
+    from smartbox._trusted import class_name
+
+    fitted, X = _prepared(estimator)
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder, "first"), Path(folder, "second")
+        if None in (class_name(type(estimator)), class_name(type(getattr(estimator, "model", estimator)))):
+            try:
+                fitted.save(first)
+            except ValueError as error:
+                assert "cannot save" in str(error) and not first.exists()
+                return
+            raise AssertionError("a class was saved that smartbox.load refuses")
+        fitted.save(first)
+        loaded = load(first)
+        fitted.save(second)
+        assert first.read_bytes() == second.read_bytes(), "two files of one object differ"
+        assert type(loaded) is type(fitted)
+        np.testing.assert_array_equal(_output(loaded, X), _output(fitted, X))
 
 
 def check_bad_images_raise(estimator):
@@ -422,7 +450,8 @@ def _compare_with_differences(function, gradient, X):
 
 
 _COMMON = [
-    check_parameters_kept, check_input_untouched, check_repeats, check_batches_and_order, check_pickle, check_bad_images_raise,
+    check_parameters_kept, check_input_untouched, check_repeats, check_batches_and_order, check_pickle, check_save,
+    check_bad_images_raise,
 ]  # fmt: skip
 _OF_KIND = {
     BaseDefense: [check_images_out, check_works_unfitted, check_vjp_is_gradient, check_vjp_agrees_with_transform],

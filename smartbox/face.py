@@ -16,12 +16,12 @@ from smartbox._checks import check_images, check_labels
 from smartbox._compat import Interval
 from smartbox._model import LOGITS, FaceModelMixin, as_face_model
 from smartbox._packing import is_network, pack_state, unpack_state
-from smartbox._serialization import load_face, load_keras_file, naming, save_face
+from smartbox._serialization import load_keras_file, naming, read_file, save_face
 from smartbox._training import Lesson, make_optimizer, seeded_layers, train
 from smartbox.base import ImageEstimator
 from smartbox.networks import NETWORKS
 
-__all__ = ["FaceClassifier", "as_face_model", "load", "load_sample_model"]
+__all__ = ["FaceClassifier", "as_face_model", "load_sample_model"]
 
 
 class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
@@ -567,40 +567,6 @@ class _UnboundedFace:
         return self.engine.vjp(X, self.face._unsorted(cotangents))
 
 
-def load(path):
-    """Load what `FaceClassifier.save` wrote. Safe for strangers' files: arrays and stock Keras layers only.
-
-    Parameters
-    ----------
-    path : str or path
-
-    Returns
-    -------
-    face : FaceClassifier
-        Fitted; its network is taken as given, so that ``fit`` and ``clone`` keep it.
-
-    Raises
-    ------
-    ValueError
-        If the file is something else, is damaged, or names a layer that could run code.
-
-    Examples
-    --------
-    >>> import smartbox, tempfile, pathlib
-    >>> path = pathlib.Path(tempfile.mkdtemp()) / "face.smartbox"
-    >>> smartbox.load_sample_model().save(path)
-    >>> smartbox.load(path).image_shape_
-    (96, 84, 1)
-    """
-    with naming(path):
-        header, network = load_face(path)
-        face = FaceClassifier.from_network(network, classes=np.array(header["classes"]))
-        face.set_params(**header["parameters"])
-    if header["history"] is not None:
-        face.history_ = header["history"]
-    return face
-
-
 def load_sample_model():
     """The paper's network, trained on the built-in faces: for examples that run in seconds.
 
@@ -620,4 +586,4 @@ def load_sample_model():
     >>> smartbox.load_sample_model().score(faces.images, faces.target) > 0.9
     True
     """
-    return load(files("smartbox") / "data" / "sample_model.smartbox")
+    return read_file(files("smartbox") / "data" / "sample_model.smartbox")[0]

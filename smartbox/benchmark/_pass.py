@@ -34,21 +34,10 @@ class Pass:
 
     def run(self):
         """Do everything, and return the pass itself."""
-        images, target = self.images, self.target
-        protocol = FaceProtocol(random_state=self.seed)
-        train, validation, test = protocol.split(target)
-        self.X, self.y, self.X_validation = np.asarray(images[test]), target[test], np.asarray(images[validation])
-        self.claims = protocol.assign(self.y, classes=np.unique(target))
-        X_train, y_train = np.asarray(images[train]), target[train]
-        self.training = Bunch(
-            X=X_train, y=y_train, targets=FaceProtocol(random_state=self.seed).assign(y_train).targets
-        )
-        self.say(f"Seed {self.seed}: {len(train)} faces to train, {len(validation)} to validate, "
-                  f"{len(test)} to test")  # fmt: skip
-        self.face = clone(self.plan.network).set_params(random_state=self.seed, verbose=self.verbose)
-        validation = self.X_validation, target[validation]
-        self.face.fit(X_train, y_train, validation_data=validation)
-        pipelines = self._defend(X_train, y_train, validation)
+        self.split()
+        self.train()
+        X_train, y_train = self.training.X, self.training.y
+        pipelines = self._defend(X_train, y_train, (self.X_validation, self.y_validation))
         attacked = {name: self.attack(name, self.face, "the network") for name in self.plan.attack}
         for name, X_adv in attacked.items():
             for defense, pipeline in (pipelines or {_UNDEFENDED: None}).items():
@@ -57,6 +46,24 @@ class Pass:
             detect(self, attacked)
         self._keep_example(attacked, pipelines)
         return self
+
+    def split(self):
+        """Part the faces; the same seed parts them alike in every command."""
+        images, target = self.images, self.target
+        protocol = FaceProtocol(random_state=self.seed)
+        train, validation, test = protocol.split(target)
+        self.X, self.y = np.asarray(images[test]), target[test]
+        self.X_validation, self.y_validation = np.asarray(images[validation]), target[validation]
+        self.claims = protocol.assign(self.y, classes=np.unique(target))
+        y_train = target[train]
+        self.training = Bunch(X=np.asarray(images[train]), y=y_train, targets=protocol.assign(y_train).targets)
+        self.say(f"Seed {self.seed}: {len(train)} faces to train, {len(validation)} to validate, "
+                  f"{len(test)} to test")  # fmt: skip
+
+    def train(self):
+        """Train the face network."""
+        self.face = clone(self.plan.network).set_params(random_state=self.seed, verbose=self.verbose)
+        self.face.fit(self.training.X, self.training.y, validation_data=(self.X_validation, self.y_validation))
 
     def _defend(self, X_train, y_train, validation):
         """The model that takes the network's place behind each mitigation, or instead of it where that is a classifier.

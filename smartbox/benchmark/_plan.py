@@ -41,11 +41,7 @@ def make_plan(*, attacks, defenses, detectors, parameters, seeds, protocol="comm
     seeds = _check_seeds(seeds)
     if not isinstance(parameters, (Mapping, type(None))):
         raise ValueError(f'expected parameters as a dict such as {{"attack.fgsm.eps": 0.03}}, got {parameters!r}.')
-    parameters = parameters or {}
-    _check_keys(parameters, chosen)
-    split = registry.check_parameters(parameters, chosen)
-    network = registry.build(FaceClassifier, "the network", split["network"])
-    _check_network(network)
+    network, split = make_network(parameters or {}, chosen)
     made = {
         kind: {name: registry.make(kind, name, split[kind, name]) for name in names} for kind, names in chosen.items()
     }
@@ -60,6 +56,15 @@ def make_plan(*, attacks, defenses, detectors, parameters, seeds, protocol="comm
             f"attacks, or None for all, got {detector_faces!r}."
         )
     return Bunch(network=network, seeds=seeds, protocol=protocol, detector_faces=detector_faces, **made)
+
+
+def make_network(parameters, chosen):
+    """The network, and the parameters of each estimator that is ``chosen``, by kind and name."""
+    _check_keys(parameters, chosen)
+    split = registry.check_parameters(parameters, chosen)
+    network = registry.build(FaceClassifier, "the network", split["network"])
+    _check_network(network)
+    return network, split
 
 
 def check_image_size(plan, image_shape):

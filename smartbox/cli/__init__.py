@@ -9,8 +9,11 @@ import click
 import smartbox
 from smartbox.cli._attack import attack
 from smartbox.cli._bench import bench
+from smartbox.cli._detect import detect
 from smartbox.cli._list import list_
+from smartbox.cli._mitigate import mitigate
 from smartbox.cli._terminal import Interrupted, Terminated, terminable
+from smartbox.cli._train import train
 
 _MISTAKES = (ValueError, OSError, FloatingPointError, MemoryError)
 
@@ -28,7 +31,7 @@ def commands(ctx):
         click.echo(ctx.get_help())
 
 
-for command in (bench, attack, list_):
+for command in (bench, train, attack, detect, mitigate, list_):
     commands.add_command(command)
 
 

@@ -6,12 +6,11 @@ import warnings
 from pathlib import Path
 
 import click
-import joblib
 import numpy as np
 from sklearn.utils import Bunch, get_tags
 
 from smartbox._progress import progress_bar, say
-from smartbox._records import circumstances, file_sha256, jsonable
+from smartbox._records import circumstances, data_record, file_sha256, jsonable
 from smartbox._serialization import undisturbed
 from smartbox.cli._batches import PARTIAL, Batches
 from smartbox.cli._summary import print_summary
@@ -34,13 +33,7 @@ def about_run(name, attack, faces, model_path, *, seed, part):
             "seed": seed,
             "part": part,
             "model": {"file": model_path.name, "sha256": file_sha256(model_path)},
-            "data": {
-                "description": faces.DESCR.split("\n")[0],
-                "sha1": joblib.hash((np.asarray(faces.images), faces.target), hash_name="sha1"),
-                "names_sha1": joblib.hash(faces.target_names.tolist(), hash_name="sha1"),
-                "images": list(faces.images.shape),
-                "identities": len(np.unique(faces.target)),
-            },
+            "data": data_record(faces),
             "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         }
     )

@@ -40,9 +40,17 @@ def find_model(model, data):
 
 def load_model(path):
     """A fitted FaceClassifier from either kind of file."""
-    from smartbox.face import FaceClassifier, load
+    from smartbox.face import FaceClassifier
+    from smartbox.persistence import load
 
-    return FaceClassifier.from_network(path) if path.suffix == ".keras" else load(path)
+    if path.suffix == ".keras":
+        return FaceClassifier.from_network(path)
+    model = load(path)
+    if not isinstance(model, FaceClassifier):
+        raise ValueError(
+            f"{path} holds a {type(model).__name__}, expected a face classifier: 'smartbox train' makes one."
+        )
+    return model
 
 
 def load_faces_for(face, data, on_error):

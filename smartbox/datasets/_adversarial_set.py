@@ -1,9 +1,6 @@
 """Adversarial sets: attacked faces and what was measured on them, as a folder of files."""
 
 import json
-import os
-import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +8,13 @@ from sklearn.utils import Bunch
 
 from smartbox._checks import check_images, check_labels
 from smartbox._records import as_csv, circumstances, file_sha256, jsonable
-from smartbox._serialization import undisturbed
+from smartbox._result_folder import REPORT, ResultFolder
 from smartbox.datasets._adversarial_files import csv_rows, png_names, write_pngs
 
 FORMAT = "smartbox-adversarial-1"
 # The last one to be put in place marks the folder as a set, and vouches for the arrays.
-_ARRAYS, _REPORT = "adversarial.npz", "report.json"
-_FILES = ("png", "examples.png", "report.csv", _ARRAYS, _REPORT)
-_NEW = ".new-adversarial-set"
+_ARRAYS = "adversarial.npz"
+_FILES = ("png", "examples.png", "report.csv", _ARRAYS, REPORT)
 _MEASURES = ("success", "success_8bit", "l1", "l2", "linf", "initially_wrong", "prediction_before", "prediction_after")
 
 
@@ -85,10 +81,9 @@ def save_adversarial_set(
 
     made = _checked_set(X, X_adv, y, report, targets, target_names, filenames)
     about = jsonable(about or {})
-    folder = Path(folder)
-    check_replaceable(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _new_folder(folder / _NEW) as new:
+    place = _place(folder)
+    place.check_replaceable()
+    with place.replaced() as new:
         names = png_names(made.target_names[made.y], made.filenames)
         write_pngs(new / "png", names, made.X_adv)
         save_set_figure(made, new / "examples.png", str(about.get("attack", "")))
@@ -96,11 +91,8 @@ def save_adversarial_set(
         np.savez_compressed(new / _ARRAYS, **made)
         whole = {"format": FORMAT, "summary": summary(made), **about, **circumstances()}
         whole["sha256"] = {_ARRAYS: file_sha256(new / _ARRAYS)}
-        (new / _REPORT).write_text(json.dumps(whole, indent=1, allow_nan=False))
-        with undisturbed():
-            for name in _FILES:
-                _put(new, folder, name)
-    return [folder / name for name in _FILES]
+        (new / REPORT).write_text(json.dumps(whole, indent=1, allow_nan=False))
+    return place.paths()
 
 
 def load_adversarial_set(folder):
@@ -146,11 +138,11 @@ def load_adversarial_set(folder):
     """
     folder = Path(folder)
     try:
-        about = json.loads((folder / _REPORT).read_text())
+        about = json.loads((folder / REPORT).read_text())
         if about["format"] != FORMAT:
             raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}")
         if about["sha256"][_ARRAYS] != file_sha256(folder / _ARRAYS):
-            raise ValueError(f"{_ARRAYS} is not the one that {_REPORT} was written for")
+            raise ValueError(f"{_ARRAYS} is not the one that {REPORT} was written for")
         with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
             return Bunch(**arrays, about=about)
     except Exception as error:  # a damaged archive raises anything
@@ -182,37 +174,11 @@ def summary(adversarial):
 
 def check_replaceable(folder):
     """Raise a ValueError if saving a set to ``folder`` would replace what is no set."""
-    there = [name for name in _FILES if (folder / name).exists()]
-    if there and not _is_set(folder):
-        raise ValueError(
-            f"{folder} holds {', '.join(there)}, but no adversarial set to replace: choose another folder, or move what "
-            "is there."
-        )
+    _place(folder).check_replaceable()
 
 
-def _is_set(folder):
-    try:
-        return json.loads((folder / _REPORT).read_text())["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-@contextmanager
-def _new_folder(path):
-    """A folder to prepare files in, which is gone in the end, as is what a killed process has left there."""
-    shutil.rmtree(path, ignore_errors=True)
-    path.mkdir()
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _put(new, folder, name):
-    """Move a finished file or folder into place; an old folder cannot be replaced at once, and leaves first."""
-    if (folder / name).is_dir():
-        os.replace(folder / name, new / f"old-{name}")
-    os.replace(new / name, folder / name)
+def _place(folder):
+    return ResultFolder(folder, _FILES, FORMAT, "adversarial set")
 
 
 def _checked_set(X, X_adv, y, report, targets, target_names, filenames):

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from smartbox._compat import Interval
 from smartbox._model import LOGITS, PIXELS
+from smartbox._packing import compact
 from smartbox._streams import ImageStreams
 from smartbox.detectors._bandwidth import most_likely_bandwidth
 from smartbox.detectors._dropout_uncertainty import DropoutUncertainty
@@ -128,7 +129,9 @@ class KernelDensityFeatures(PooledFeatures):
         hidden, logits, _ = tables
         self.pca_ = None
         if self.n_components is not None:
-            self.pca_ = PCA(min(self.n_components, len(hidden) - 1, hidden.shape[1]), svd_solver="full").fit(hidden)
+            self.pca_ = compact(
+                PCA(min(self.n_components, len(hidden) - 1, hidden.shape[1]), svd_solver="full").fit(hidden)
+            )
         self.points_ = self._reduced(hidden)
         self.point_classes_ = logits.argmax(axis=1)
         self.bandwidth_ = self.bandwidth or most_likely_bandwidth(self.points_, self.point_classes_)

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from smartbox._compat import Interval, StrOptions
+from smartbox._packing import compact
 from smartbox.base import BaseDetector
 
 
@@ -152,8 +153,10 @@ class PCADetector(TransformerMixin, BaseDetector):
         rank = max(1, min(len(clean) - 1, clean.shape[1]))
         few = self.components == "leading" and isinstance(self.n_components, Integral) and 3 * self.n_components < rank
         if few:
-            return PCA(self.n_components, svd_solver="randomized", whiten=self.whiten, random_state=rng).fit(clean)
-        return PCA(rank, svd_solver="full", whiten=self.whiten).fit(clean)
+            return compact(
+                PCA(self.n_components, svd_solver="randomized", whiten=self.whiten, random_state=rng).fit(clean)
+            )
+        return compact(PCA(rank, svd_solver="full", whiten=self.whiten).fit(clean))
 
     def _number_kept(self, pca):
         available = pca.n_components_

@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from smartbox._compat import Interval
+from smartbox._packing import compact
 from smartbox.base import BaseDetector
 from smartbox.detectors._pooled import nearest_clean
 
@@ -113,7 +114,7 @@ class WhitenedPCADetector(TransformerMixin, BaseDetector):
 
     def _decompose(self, clean):
         flat = clean.reshape(len(clean), -1)
-        self.pca_ = PCA(min(len(flat) - 1, flat.shape[1]), svd_solver="full", whiten=True).fit(flat)
+        self.pca_ = compact(PCA(min(len(flat) - 1, flat.shape[1]), svd_solver="full", whiten=True).fit(flat))
         variances = self.pca_.explained_variance_
         rank = max(1, int(np.sum(variances > _LEAST_VARIANCE * variances[0])))
         first = min(int(self.first * rank), rank - 1)
