@@ -16,6 +16,9 @@ if "tensorflow" not in sys.modules:
 
 _HOME_OF = {
     "FaceClassifier": "smartbox.face",
+    "FaceEmbedder": "smartbox.face",
+    "FaceGallery": "smartbox.face",
+    "FaceVerifier": "smartbox.face",
     "as_face_model": "smartbox.face",
     "load": "smartbox.face",
     "load_sample_model": "smartbox.face",

@@ -7,6 +7,7 @@ or the file ``dlib_face_recognition_resnet_model_v1.dat`` in it; see ``dlib_resn
 import hashlib
 import sys
 import tarfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ def folded(layers):
             one["bias"] * after["gain"] + after["shift"],
             one["stride"],
         )
-        for one, after in zip(layers, layers[1:], strict=False)
+        for one, after in pairwise(layers)
         if one["kind"] == "con_4"
     ]
 
