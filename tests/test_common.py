@@ -9,11 +9,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import smartbox.attacks
 import smartbox.defenses
 import smartbox.detectors
-from smartbox import FaceClassifier
+from smartbox import FaceClassifier, FaceEmbedder, FaceGallery, FaceVerifier
 from smartbox.base import BaseDetector
 from smartbox.detectors import BinaryInputDetector
 from smartbox.estimator_checks import check_image_estimator, example_images, parametrize_with_image_checks
-from tests.doubles import NumpyModel, small_network, tabular
+from tests.doubles import NumpyModel, PixelEmbedder, small_network, smooth_embedding, tabular
 
 
 def two_layers(image_shape, n_classes):
@@ -120,6 +120,19 @@ EXCUSES = {
         "check_sample_weight_equivalence_on_dense_data": "training draws mini-batches, so that weight 0 is not absence",
         "check_sample_weight_equivalence_on_sparse_data": "images are never sparse",
     },
+    "FaceEmbedder": {
+        "check_estimators_overwrite_params": "compares pickles of the network that Keras makes, which hold the time",
+    },
+    "FaceVerifier": dict.fromkeys(
+        (
+            "check_estimators_pickle",
+            "check_estimators_pickle(readonly_memmap=True)",
+            "check_fit_idempotent",
+            "check_methods_sample_order_invariance",
+            "check_methods_subset_invariance",
+        ),
+        "subtracts predictions, which are text",
+    ),
     **{
         cls.__name__: {"check_classifiers_classes": "text labels would leave open which of them means adversarial"}
         for cls in CLASSES
@@ -167,6 +180,10 @@ def on_tables():
     for cls in CLASSES:
         if cls is not BinaryInputDetector:  # it trains a network at each fit: see below
             yield from instances(tabular(cls), NumpyModel())
+    yield tabular(FaceEmbedder)(smooth_embedding())
+    for cls in (tabular(FaceGallery), tabular(FaceVerifier)):
+        yield cls(PixelEmbedder())
+        yield cls(PixelEmbedder(), template="max", threshold=0.8)
 
 
 def on_images():
@@ -202,7 +219,7 @@ def test_scikit_learn_checks_of_what_trains_networks(estimator, check):
 
 
 def test_every_class_is_documented():
-    for cls in [*CLASSES, FaceClassifier]:
+    for cls in [*CLASSES, FaceClassifier, FaceEmbedder, FaceGallery, FaceVerifier]:
         for section in ("Parameters\n", "Examples\n", "References\n"):
             assert section in cls.__doc__, f"{cls.__name__} has no section {section.strip()}"
 

@@ -76,7 +76,7 @@ def align_faces(
     aligned = np.empty((len(images), height, width, images.shape[3]), dtype=np.float32)
     for batch in gen_batches(len(images), _BATCH_SIZE):
         at = turn[batch, None, None] * pixels + shift[batch, None, None]
-        aligned[batch] = _between(images[batch], at.imag, at.real)
+        aligned[batch] = np.clip(_between(images[batch], at.imag, at.real), 0, 1)  # rounding may pass 1
     return aligned
 
 
