@@ -73,6 +73,10 @@ PARAMETERS = {
             "targeted": True,
         },
     ],
+    "Eyeglasses": [
+        {"max_iter": 20},
+        {"max_iter": 60, "smoothness": 0.2, "printability": 0.2, "momentum": 0.0, "targeted": True, "batch_size": 5},
+    ],
     "DeepFool": [{}, {"norm": "linf", "n_candidates": 3}],
     "PGD": [
         {"max_iter": 5, "eps": "0.1"},
@@ -164,6 +168,7 @@ EXCUSES = {
             "CarliniL2",
             "EAD",
             "DeepFool",
+            "Eyeglasses",
             "OnePixel",
         )
     },
