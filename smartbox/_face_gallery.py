@@ -1,5 +1,6 @@
 """A gallery of enrolled people: identification, verification and rejection by the cosine of embeddings."""
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -252,7 +253,9 @@ class FaceGallery(CosineModel, ClassifierMixin, ImageEstimator):
         y = column_or_1d(y, warn=True)
         if len(y) != n_images:
             raise ValueError(f"expected one label an image, got {n_images} images and {len(y)} labels.")
-        check_classification_targets(y)
+        with warnings.catch_warnings():  # one image a person is usual here
+            warnings.filterwarnings("ignore", message="The number of unique classes")
+            check_classification_targets(y)
         known = getattr(self, "identities_", y)
         if (known.dtype.kind in "US") != (y.dtype.kind in "US") and not anew:
             raise ValueError(f"expected labels like those enrolled, {known.tolist()[:3]}..., got {y.tolist()[:3]}...")

@@ -3,6 +3,7 @@
 import inspect
 import pickle
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -281,6 +282,14 @@ def test_mistakes_are_named(embedder, use, message):
     X, y = people()
     with pytest.raises(ValueError, match=message):
         use(FaceGallery(embedder).fit(X, y), X, y)
+
+
+def test_one_image_a_person_is_nothing_to_warn_of(embedder):
+    X = example_images(n=12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gallery = FaceGallery(embedder).fit(X, np.arange(12))
+    np.testing.assert_array_equal(gallery.predict(X), np.arange(12))
 
 
 def test_unfitted_says_so(embedder):
