@@ -11,7 +11,6 @@ from sklearn.utils import gen_batches
 from smartbox._compat import Interval
 from smartbox._crop import Crop
 from smartbox._packing import is_network, pack_state, unpack_state
-from smartbox._serialization import load_face
 from smartbox.base import StatelessTransformer
 
 _BUILT_IN = "dlib_resnet_v1"
@@ -192,4 +191,6 @@ def _unit(outputs):
 @functools.cache
 def _built_in():
     """The network that comes with the package, one for all."""
-    return load_face(files("smartbox") / "data" / f"{_BUILT_IN}.smartbox")[1]
+    from smartbox import load
+
+    return load(files("smartbox") / "data" / f"{_BUILT_IN}.smartbox").network_
