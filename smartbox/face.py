@@ -14,9 +14,6 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, colu
 
 from smartbox._checks import check_images, check_labels
 from smartbox._compat import Interval
-from smartbox._face_embedder import FaceEmbedder
-from smartbox._face_gallery import FaceGallery
-from smartbox._face_verifier import FaceVerifier
 from smartbox._model import LOGITS, FaceModelMixin, as_face_model
 from smartbox._packing import is_network, pack_state, unpack_state
 from smartbox._serialization import load_face, load_keras_file, naming, save_face
@@ -24,15 +21,7 @@ from smartbox._training import make_optimizer, seeded_layers, train
 from smartbox.base import ImageEstimator
 from smartbox.networks import NETWORKS
 
-__all__ = [
-    "FaceClassifier",
-    "FaceEmbedder",
-    "FaceGallery",
-    "FaceVerifier",
-    "as_face_model",
-    "load",
-    "load_sample_model",
-]
+__all__ = ["FaceClassifier", "as_face_model", "load", "load_sample_model"]
 
 
 class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
