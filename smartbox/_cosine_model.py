@@ -13,8 +13,8 @@ _BATCH_SIZE = 64  # faces whose gradient is taken at once, for an embedder that 
 class CosineModel(FaceModelMixin):
     """What a gallery and a verifier have in common: the view that attacks have of them.
 
-    A class has ``embedder``, ``scale``, ``classes_`` and ``image_shape_``, and writes ``_templates()``, the `Templates` of its
-    first classes, and ``_bar()``, the cosine that stands for one more class, or None where there is none.
+    A class has ``embedder``, ``scale``, ``classes_``, sorted, and ``image_shape_``. It writes ``_templates()``, the `Templates`
+    of people, and ``_bar()``: column and threshold of the class of those who are nobody, or None where there is none.
     """
 
     def cosines(self, X):
@@ -53,23 +53,25 @@ class CosineModel(FaceModelMixin):
 
     def vjp(self, X, cotangents):
         """Gradient of ``(cotangents * logits(X)).sum()`` by the images, for ``cotangents`` of shape ``(n, n_classes)``."""
-        return self.vjps(X, np.asarray(cotangents)[:, None])[:, 0]
+        return self._pull_back(X, np.asarray(cotangents, dtype=np.float32), ndim=2)
 
     def vjps(self, X, cotangents):
-        """Several gradients an image, for ``cotangents`` ``(n, count, n_classes)``: ``(n, count, ...)``."""
+        """Several gradients an image on two forward passes, for ``cotangents`` ``(n, count, n_classes)``: ``(n, count, ...)``."""
+        return self._pull_back(X, np.asarray(cotangents, dtype=np.float32), ndim=3)
+
+    def _pull_back(self, X, cotangents, ndim):
         templates, X = self._templates(), self._check_images(X)
-        cotangents = np.asarray(cotangents, dtype=np.float32)
-        if cotangents.ndim != 3 or cotangents.shape[::2] != (len(X), len(self.classes_)):
+        n_images, n_classes = len(X), len(self.classes_)
+        if cotangents.ndim != ndim or (len(cotangents), cotangents.shape[-1]) != (n_images, n_classes):
             raise ValueError(
-                f"expected cotangents for {len(X)} images and {len(self.classes_)} classes, one a logit, got shape "
-                f"{cotangents.shape}."
+                f"expected cotangents in {ndim} dimensions, for {n_images} images and {n_classes} classes, one a logit, got "
+                f"shape {cotangents.shape}."
             )
-        gradients = np.empty((len(X), cotangents.shape[1], *X.shape[1:]), dtype=np.float32)
+        gradient = np.empty((*cotangents.shape[:-1], *X.shape[1:]), dtype=np.float32)
         for batch in self._batches(X):
             embeddings, pull_back = self.embedder.vjp(X[batch])
-            for i in range(cotangents.shape[1]):
-                gradients[batch, i] = pull_back(self._by_embedding(templates, embeddings, cotangents[batch, i]))
-        return gradients
+            gradient[batch] = pull_back(self._by_embedding(templates, embeddings, cotangents[batch]))
+        return gradient
 
     def _embed(self, X):
         return self.embedder.transform(self._check_images(X))
@@ -81,12 +83,19 @@ class CosineModel(FaceModelMixin):
         bar = self._bar()
         if bar is None:
             return cosines
-        return np.column_stack([cosines, np.full(len(cosines), bar, dtype=np.float32)])
+        column, threshold = bar
+        # Just below the threshold, so that who reaches it is not nobody, whichever of equals comes first.
+        return np.insert(cosines, column, np.nextafter(np.float32(threshold), np.float32(-2)), axis=1)
 
     def _logits(self, cosines):
         return self._with_bar(cosines) * np.float32(self.scale)
 
     def _by_embedding(self, templates, embeddings, cotangents):
         """The gradient by the embeddings, of that by the logits; the bar has none."""
-        n_people = len(templates.starts)
-        return templates.pull_back(embeddings, np.float32(self.scale) * cotangents[:, :n_people])
+        bar = self._bar()
+        of_people = np.float32(self.scale) * (cotangents if bar is None else np.delete(cotangents, bar[0], axis=-1))
+        if cotangents.ndim == 2:
+            return templates.pull_back(embeddings, of_people)
+        n, count = cotangents.shape[:2]
+        flat = templates.pull_back(np.repeat(embeddings, count, axis=0), of_people.reshape(n * count, -1))
+        return flat.reshape(n, count, -1)

@@ -111,18 +111,22 @@ class FaceEmbedder(StatelessTransformer):
         embeddings : ndarray of shape (n, n_outputs)
             As `transform`.
         pull_back : callable
-            Takes the gradient of a value by the embeddings to that by the images. It passes the network again, batch by
-            batch, rather than hold all activations.
+            Takes the gradient of a value by the embeddings, ``(n, n_outputs)``, to that by the images, or those of several
+            values, ``(n, count, n_outputs)``, to ``(n, count, height, width, channels)``. It passes the network again, batch
+            by batch, rather than hold all activations.
         """
         X, crop, engine = self._ready(X)
         embeddings, norms = _unit(self._outputs(X, crop, engine))
 
         def pull_back(cotangents):
-            along = (cotangents * embeddings).sum(axis=1, keepdims=True)
-            by_output = ((cotangents - along * embeddings) / norms).astype(np.float32)
-            gradient = np.empty_like(X)
+            several = cotangents.ndim == 3
+            unit, length = (part[:, None] if several else part for part in (embeddings, norms))
+            along = (cotangents * unit).sum(axis=-1, keepdims=True)
+            by_output = ((cotangents - along * unit) / length).astype(np.float32)
+            gradient = np.empty((*cotangents.shape[:-1], *X.shape[1:]), dtype=np.float32)
             for batch in gen_batches(len(X), self.batch_size):
-                gradient[batch] = crop.pull_back(engine.vjp(crop(X[batch]), by_output[batch]))
+                back = (engine.vjps if several else engine.vjp)(crop(X[batch]), by_output[batch])
+                gradient[batch] = crop.pull_back(back.reshape(-1, *back.shape[-3:])).reshape(gradient[batch].shape)
             return gradient
 
         return embeddings, pull_back

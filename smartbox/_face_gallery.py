@@ -23,16 +23,16 @@ class FaceGallery(CosineModel, ClassifierMixin, ImageEstimator):
     Parameters
     ----------
     embedder : FaceEmbedder
-        Anything with ``transform(X)``, rows of length 1, and ``vjp(X)``. Used as it is, never copied or fitted.
+        Anything with ``transform(X)``, rows of length 1, and its ``vjp(X)``. Used as it is, never copied or fitted.
     template : {"mean", "max"}, default="mean"
         What a face is compared with: the mean of a person's embeddings, brought to length 1, or each of them, of which the
         nearest counts.
     threshold : float or None, default=None
         The cosine from which on a claim is accepted. None leaves it to `calibrate`.
     unknown : label or None, default=None
-        What `predict` says of a face with no cosine at the threshold or above, e.g. -1 or "nobody". It is one more class, the
-        last of ``classes_``, whose score is the threshold: an attack may reach for it (to hide), and must overcome it to be
-        taken for somebody. None names the nearest person, however far.
+        What `predict` says of a face with no cosine at the threshold or above, e.g. -1 or "nobody". It is one more class, whose
+        score is the threshold: an attack may reach for it (to hide), and must overcome it to be taken for somebody. None names
+        the nearest person, however far.
     scale : float, default=64.0
         `logits` are cosines times this number.
 
@@ -167,7 +167,7 @@ class FaceGallery(CosineModel, ClassifierMixin, ImageEstimator):
         return self
 
     def decision_function(self, X):
-        """As `cosines`, with the threshold as a further column for ``unknown``; for two classes the second less the first."""
+        """As `cosines`, with the threshold in the column of ``unknown``; for two classes the second less the first, ``(n,)``."""
         scores = self._with_bar(self.cosines(X))
         return scores if len(self.classes_) != 2 else scores[:, 1] - scores[:, 0]
 
@@ -228,12 +228,6 @@ class FaceGallery(CosineModel, ClassifierMixin, ImageEstimator):
             accepted[rows] = np.take_along_axis(cosines, column[rows], axis=1)[:, 0] >= threshold
         return accepted
 
-    def label_index(self, y):
-        """Column of each label in the logits; ``unknown`` is the last."""
-        y = np.asarray(y)
-        column = np.searchsorted(self.identities_, y)
-        return column if self.unknown is None else np.where(y == self.unknown, len(self.identities_), column)
-
     def _enrol(self, X, y, *, anew):
         y = self._check_identities(y, len(X), anew)
         embeddings = self.embedder.transform(X)
@@ -242,7 +236,7 @@ class FaceGallery(CosineModel, ClassifierMixin, ImageEstimator):
         self._check_unknown(identities)
         self.identities_, self.counts_, self._kept = identities, counts, kept
         self.templates_ = unit_rows(kept) if self.template == "mean" else kept
-        self.classes_ = identities if self.unknown is None else np.append(identities, self.unknown)
+        self.classes_ = identities if self.unknown is None else np.unique(np.append(identities, self.unknown))
         if anew:
             self.threshold_ = None if self.threshold is None else float(np.float32(self.threshold))
         return self
@@ -277,7 +271,9 @@ class FaceGallery(CosineModel, ClassifierMixin, ImageEstimator):
         return Templates(self.templates_, np.repeat(np.arange(len(self.identities_)), n_points))
 
     def _bar(self):
-        return None if self.unknown is None else self._threshold_in_force()
+        return (
+            None if self.unknown is None else (np.searchsorted(self.classes_, self.unknown), self._threshold_in_force())
+        )
 
     def _threshold_in_force(self):
         if self.threshold_ is None:

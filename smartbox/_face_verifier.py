@@ -22,7 +22,7 @@ class FaceVerifier(CosineModel, ImageEstimator):
     Parameters
     ----------
     embedder : FaceEmbedder
-        Anything with ``transform(X)``, rows of length 1, and ``vjp(X)``. Used as it is, never copied or fitted.
+        Anything with ``transform(X)``, rows of length 1, and its ``vjp(X)``. Used as it is, never copied or fitted.
     threshold : float, default=0.907
         The cosine from which on a face is genuine. The default is about what the author of the network that comes with the
         package recommends; ``FaceGallery.calibrate`` finds one for given faces. It should be fixed before an attack.
@@ -105,4 +105,4 @@ class FaceVerifier(CosineModel, ImageEstimator):
         return Templates(self.templates_, np.zeros(len(self.templates_), dtype=int))
 
     def _bar(self):
-        return self.threshold
+        return 1, self.threshold

@@ -85,8 +85,10 @@ class PixelEmbedder(BaseEstimator):
         embeddings, norms = self._forward(X)
 
         def pull_back(cotangents):
-            along = (cotangents * embeddings).sum(axis=1, keepdims=True)
-            return (((cotangents - along * embeddings) / norms)[:, :-1]).astype(np.float32).reshape(X.shape)
+            unit, length = (part[:, None] if cotangents.ndim == 3 else part for part in (embeddings, norms))
+            along = (cotangents * unit).sum(axis=-1, keepdims=True)
+            gradient = ((cotangents - along * unit) / length)[..., :-1].astype(np.float32)
+            return gradient.reshape(*cotangents.shape[:-1], *X.shape[1:])
 
         return embeddings, pull_back
 

@@ -99,6 +99,14 @@ def test_gradient_is_that_of_finite_differences(network, image_shape, crop):
     np.testing.assert_allclose(analytic, numeric, rtol=5e-3, atol=5e-3 * np.abs(numeric).max())
 
 
+def test_several_gradients_at_once_are_those_of_one_after_the_other(network):
+    X = example_images((20, 20, 3), n=5)
+    _, pull_back = FaceEmbedder(network, batch_size=2).vjp(X)
+    v = np.random.default_rng(0).normal(size=(5, 3, 6))
+    singly = np.stack([pull_back(v[:, i]) for i in range(3)], axis=1)
+    np.testing.assert_allclose(pull_back(v), singly, atol=1e-5 * np.abs(singly).max())
+
+
 def test_gradient_has_no_part_along_the_embedding(network):
     """An embedding of length 1 cannot grow."""
     E, pull_back = FaceEmbedder(network).vjp(example_images())

@@ -19,6 +19,7 @@ from smartbox._templates import leading
 from smartbox.attacks import FGSM, PGD, UniversalPerturbation
 from smartbox.base import BaseAttack
 from smartbox.defenses import GaussianBlur
+from smartbox.detectors import PCADetector
 from smartbox.estimator_checks import check_attack_keeps_eps, check_attack_lowers_accuracy, example_images
 from smartbox.metrics import rank_k_accuracy
 from tests.doubles import PixelEmbedder, smooth_embedding
@@ -148,7 +149,7 @@ def test_gradient_is_that_of_finite_differences(embedder, template, unknown):
     cotangents = np.random.default_rng(1).normal(size=(5, 3, logits.shape[1])).astype(np.float32)
     several = gallery.vjps(probes, cotangents)
     for i in range(3):
-        np.testing.assert_array_equal(several[:, i], gallery.vjp(probes, cotangents[:, i]))
+        np.testing.assert_allclose(several[:, i], gallery.vjp(probes, cotangents[:, i]), rtol=1e-4, atol=1e-5)
         ahead, behind = ((gallery.logits(probes + s * u) * cotangents[:, i]).sum(axis=1) for s in (step, -step))
         analytic = (several[:, i] * u).sum(axis=(1, 2, 3))
         np.testing.assert_allclose(analytic, (ahead - behind) / (2 * step), rtol=2e-2, atol=0.05)
@@ -227,7 +228,37 @@ def test_hiding_is_reaching_for_unknown(embedder):
     done = gallery.predict(hidden) == "nobody"
     assert done.any()
     assert (gallery.cosines(hidden[done]) < 0.95).all()
-    np.testing.assert_array_equal(gallery.label_index(["kim", "nobody", "ann"]), [3, 4, 0])
+    np.testing.assert_array_equal(gallery.classes_, ["ann", "bob", "eve", "kim", "nobody"])
+
+
+@pytest.mark.parametrize("unknown", ["aaron", "bill", "zoe"])
+def test_the_place_of_unknown_among_the_names_does_not_matter(embedder, unknown):
+    X, y = people()
+    probes = example_images(n=9, seed=1)
+    cosines = FaceGallery(embedder).fit(X, y).cosines(probes)
+    threshold = float(np.sort(cosines.max(axis=1))[4])  # reached exactly by one image, who is not unknown
+    gallery = FaceGallery(embedder, threshold=threshold, unknown=unknown).fit(X, y)
+    known = cosines.max(axis=1) >= threshold
+    np.testing.assert_array_equal(gallery.predict(probes), np.where(known, NAMES[cosines.argmax(axis=1)], unknown))
+    np.testing.assert_array_equal(known, gallery.verify(probes, gallery.identify(probes)[:, 0]))
+    column = list(gallery.classes_).index(unknown)
+    u = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+    np.testing.assert_array_equal(
+        gallery.vjp(probes, u), FaceGallery(embedder).fit(X, y).vjp(probes, np.delete(u, column, axis=1))
+    )
+
+
+def test_a_detector_stands_before_an_open_gallery(embedder):
+    X, y = people(24)
+    gallery = FaceGallery(embedder, threshold=0.6, unknown="nobody").fit(X, y)
+    noisy = np.clip(X + np.random.default_rng(0).choice([-0.2, 0.2], X.shape), 0, 1).astype(np.float32)
+    detector = PCADetector(n_components=3).fit(np.concatenate([X, noisy]), np.repeat([0, 1], 24))
+    guarded = as_face_model(gallery, detector=detector)
+    assert set(guarded.predict(noisy)) <= {*NAMES, "nobody", "rejected"}
+    passing = detector.predict(X) == 0
+    np.testing.assert_array_equal(guarded.predict(X)[passing], gallery.predict(X)[passing])
+    report = PGD(guarded, eps=0.2, max_iter=10, random_state=0).generate(X, y, return_report=True)[1]
+    assert report.success.mean() > report.initially_wrong.mean()
 
 
 def test_no_eps_no_change(embedder):
@@ -253,10 +284,10 @@ def test_clone_pickle_and_grid_search(embedder):
 def test_one_identity_alone_is_recognised_or_unknown(embedder):
     X, _ = people()
     gallery = FaceGallery(embedder, threshold=0.9, unknown=-1).fit(X[:1], [7])
-    np.testing.assert_array_equal(gallery.classes_, [7, -1])
+    np.testing.assert_array_equal(gallery.classes_, [-1, 7])
     np.testing.assert_array_equal(gallery.predict(X), np.where(gallery.cosines(X)[:, 0] >= np.float32(0.9), 7, -1))
     difference = gallery.decision_function(X)
-    np.testing.assert_allclose(difference, 0.9 - gallery.cosines(X)[:, 0], atol=1e-6)
+    np.testing.assert_allclose(difference, gallery.cosines(X)[:, 0] - 0.9, atol=1e-6)
 
 
 @pytest.mark.parametrize(
