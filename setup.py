@@ -37,7 +37,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["smartbox", "smartbox.*"]),
-    package_data={"smartbox.data": ["*.smartbox"]},
+    package_data={"smartbox.data": ["*.md", "*.smartbox"]},
     install_requires=INSTALL,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["smartbox = smartbox.cli:main"]},

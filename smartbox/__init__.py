@@ -16,6 +16,9 @@ if "tensorflow" not in sys.modules:
 
 _HOME_OF = {
     "FaceClassifier": "smartbox.face",
+    "FaceEmbedder": "smartbox._face_embedder",
+    "FaceGallery": "smartbox._face_gallery",
+    "FaceVerifier": "smartbox._face_verifier",
     "as_face_model": "smartbox.face",
     "load": "smartbox.persistence",
     "load_sample_model": "smartbox.face",

@@ -2,6 +2,7 @@
 
 import numpy as np
 from scipy.special import expit
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from smartbox import FaceClassifier
@@ -92,6 +93,29 @@ class BrightDetector(BaseDetector):
         return self._score(X), np.full_like(X, 1 / X[0].size)
 
 
+class PixelEmbedder(BaseEstimator):
+    """Embeds images of any size as their pixels less a half, and one more number, at length 1."""
+
+    def transform(self, X):
+        return self._forward(X)[0]
+
+    def vjp(self, X):
+        embeddings, norms = self._forward(X)
+
+        def pull_back(cotangents):
+            unit, length = (part[:, None] if cotangents.ndim == 3 else part for part in (embeddings, norms))
+            along = (cotangents * unit).sum(axis=-1, keepdims=True)
+            gradient = ((cotangents - along * unit) / length)[..., :-1].astype(np.float32)
+            return gradient.reshape(*cotangents.shape[:-1], *X.shape[1:])
+
+        return embeddings, pull_back
+
+    def _forward(self, X):
+        rows = np.pad(X.reshape(len(X), -1) - np.float32(0.5), ((0, 0), (0, 1)), constant_values=0.3)
+        norms = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+        return rows / norms, norms
+
+
 def affine_face(weights, bias, image_shape):
     """A FaceClassifier whose logits are exactly ``weights @ pixels + bias``."""
     import keras
@@ -133,6 +157,27 @@ def small_network(image_shape=(16, 12, 1), n_classes=5, seed=0):
     logits = network(example_images(image_shape, n=200, seed=1)).numpy()
     spread = logits.std(axis=0)
     network.set_weights([*weights[:-2], weights[-2] / spread, (weights[-1] - logits.mean(axis=0)) / spread])
+    return network
+
+
+def smooth_embedding(image_shape=(16, 12, 1), n_outputs=6, seed=0):
+    """A network of fixed random weights without kinks, whose outputs are no classes."""
+    import keras
+    from keras import layers
+
+    network = keras.Sequential(
+        [
+            keras.Input(image_shape),
+            layers.Conv2D(4, 3, activation="tanh"),
+            layers.AveragePooling2D(2),
+            layers.Flatten(),
+            layers.Dense(n_outputs),
+        ]
+    )
+    rng = np.random.default_rng(seed)
+    network.set_weights(
+        [rng.normal(scale=1.5 / np.sqrt(np.prod(w.shape[:-1])), size=w.shape) for w in network.get_weights()]
+    )
     return network
 
 

@@ -9,14 +9,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import smartbox.attacks
 import smartbox.defenses
 import smartbox.detectors
-from smartbox import FaceClassifier
+from smartbox import FaceClassifier, FaceEmbedder, FaceGallery, FaceVerifier
 from smartbox.attacks import FGSM, PGD
 from smartbox.base import BaseDetector
 from smartbox.defenses import AdversarialTraining, DefensiveDistillation, DenoisingAutoencoder, GaussianBlur
 from smartbox.defenses._model_defense import ModelDefense
 from smartbox.detectors import BinaryInputDetector
 from smartbox.estimator_checks import check_image_estimator, example_images, parametrize_with_image_checks
-from tests.doubles import BrightDetector, NumpyModel, small_network, tabular
+from tests.doubles import BrightDetector, NumpyModel, PixelEmbedder, small_network, smooth_embedding, tabular
 
 
 def two_layers(image_shape, n_classes):
@@ -84,6 +84,10 @@ PARAMETERS = {
             "shrinkage": "prox",
             "targeted": True,
         },
+    ],
+    "Eyeglasses": [
+        {"max_iter": 20},
+        {"max_iter": 60, "smoothness": 0.2, "printability": 0.2, "momentum": 0.0, "targeted": True, "batch_size": 5},
     ],
     "DeepFool": [{}, {"norm": "linf", "n_candidates": 3}],
     "PGD": [
@@ -155,6 +159,19 @@ EXCUSES = {
         "check_sample_weight_equivalence_on_dense_data": "training draws mini-batches, so that weight 0 is not absence",
         "check_sample_weight_equivalence_on_sparse_data": "images are never sparse",
     },
+    "FaceEmbedder": {
+        "check_estimators_overwrite_params": "compares pickles of the network that Keras makes, which hold the time",
+    },
+    "FaceVerifier": dict.fromkeys(
+        (
+            "check_estimators_pickle",
+            "check_estimators_pickle(readonly_memmap=True)",
+            "check_fit_idempotent",
+            "check_methods_sample_order_invariance",
+            "check_methods_subset_invariance",
+        ),
+        "subtracts predictions, which are text",
+    ),
     **{
         cls.__name__: {"check_classifiers_classes": "text labels would leave open which of them means adversarial"}
         for cls in CLASSES
@@ -200,6 +217,7 @@ EXCUSES = {
             "CarliniL2",
             "EAD",
             "DeepFool",
+            "Eyeglasses",
             "OnePixel",
         )
     },
@@ -220,6 +238,10 @@ def on_tables():
         if cls not in TRAIN_NETWORKS:  # see below
             # scikit-learn's labels are up to four, and a model that is given fitted has to know them
             yield from instances(tabular(cls), NumpyModel(4 if issubclass(cls, ModelDefense) else 3))
+    yield tabular(FaceEmbedder)(smooth_embedding())
+    for cls in (tabular(FaceGallery), tabular(FaceVerifier)):
+        yield cls(PixelEmbedder())
+        yield cls(PixelEmbedder(), template="max", threshold=0.8)
 
 
 def on_images():
@@ -256,7 +278,7 @@ def test_scikit_learn_checks_of_what_trains_networks(estimator, check):
 
 
 def test_every_class_is_documented():
-    for cls in [*CLASSES, FaceClassifier]:
+    for cls in [*CLASSES, FaceClassifier, FaceEmbedder, FaceGallery, FaceVerifier]:
         for section in ("Parameters\n", "Examples\n", "References\n"):
             assert section in cls.__doc__, f"{cls.__name__} has no section {section.strip()}"
 

@@ -6,6 +6,7 @@ from smartbox.attacks._carlini_l2 import CarliniL2
 from smartbox.attacks._ddn import DDN
 from smartbox.attacks._deepfool import DeepFool
 from smartbox.attacks._ead import EAD
+from smartbox.attacks._eyeglasses import Eyeglasses
 from smartbox.attacks._fab import FAB
 from smartbox.attacks._fgsm import FGSM
 from smartbox.attacks._fmn import FMN
@@ -27,6 +28,7 @@ __all__ = [
     "AutoAttack",
     "CarliniL2",
     "DeepFool",
+    "Eyeglasses",
     "OnePixel",
     "Square",
     "UniversalPerturbation",
