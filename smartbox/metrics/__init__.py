@@ -1,5 +1,6 @@
 """Face recognition, detection and perturbation metrics, and scorers for scikit-learn."""
 
+from smartbox.metrics._bootstrap import bootstrap_by_identity
 from smartbox.metrics._detection import conformal_threshold, detection_population, detection_report
 from smartbox.metrics._identification import cmc_curve, rank_k_accuracy
 from smartbox.metrics._perturbation import perturbation_size
@@ -14,6 +15,7 @@ from smartbox.metrics._verification import (
 
 __all__ = [
     "AttackScorer",
+    "bootstrap_by_identity",
     "claim_scores",
     "cmc_curve",
     "conformal_threshold",
