@@ -11,6 +11,8 @@ from smartbox.base import BaseAttack, BaseDefense, BaseDetector
 
 KINDS = {"attack": "attacks", "defense": "defenses", "detector": "detectors"}
 _BASES = {"attack": BaseAttack, "defense": BaseDefense, "detector": BaseDetector}  # features of detectors are none
+# Classes under further names, each with a parameter that the name stands for.
+_VARIANTS = {"attack": {"ead_en": ("ead", {"decision_rule": "en"}), "ead_l1": ("ead", {"decision_rule": "l1"})}}
 # Parameters that are not to be chosen, and why.
 OF_THE_RUN = {
     "model": "attacks meet the network, and the network behind each defence; detectors look into the network",
@@ -20,10 +22,16 @@ OF_THE_RUN = {
 
 
 def available(kind):
-    """Exported classes of a kind (``attack``, ``defense``, ``detector``), by command-line name."""
+    """Exported classes of a kind (``attack``, ``defense``, ``detector``), by command-line name; see also `preset`."""
     package, base = __import__(f"smartbox.{KINDS[kind]}", fromlist=["*"]), _BASES[kind]
     classes = [getattr(package, name) for name in package.__all__]
-    return {command_name(cls): cls for cls in classes if inspect.isclass(cls) and issubclass(cls, base)}
+    known = {command_name(cls): cls for cls in classes if inspect.isclass(cls) and issubclass(cls, base)}
+    return known | {name: known[parent] for name, (parent, _) in _VARIANTS.get(kind, {}).items()}
+
+
+def preset(kind, name):
+    """Parameters that a command name stands for: none, but for the variants of an attack such as ``ead_l1``."""
+    return _VARIANTS.get(kind, {}).get(name, (None, {}))[1]
 
 
 def command_name(cls):
@@ -43,11 +51,19 @@ def find(kind, name):
     return known, classes[known]
 
 
-def make(kind, name, parameters):
+def make(kind, name, parameters, **more):
     """An instance by its name; see `build`. One that takes a model has none yet."""
     name, cls = find(kind, name)
-    takes_model = "model" in inspect.signature(cls).parameters
-    return build(cls, f"{kind} {name!r}", parameters, **({"model": None} if takes_model else {}))
+    fixed = preset(kind, name)
+    for parameter, value in fixed.items():
+        if parameters.get(parameter, value) != value:
+            raise ValueError(
+                f"{kind} {name!r} stands for {parameter}={value!r}, got {parameters[parameter]!r}: choose "
+                f"{command_name(cls)!r} to set it."
+            )
+    if "model" in inspect.signature(cls).parameters:
+        more = {"model": None, **more}
+    return build(cls, f"{kind} {name!r}", {**parameters, **fixed}, **more)
 
 
 def build(cls, what, parameters, **more):
