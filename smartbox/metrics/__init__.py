@@ -1,6 +1,7 @@
 """Face recognition, detection and perturbation metrics, and scorers for scikit-learn."""
 
 from smartbox.metrics._bootstrap import bootstrap_by_identity
+from smartbox.metrics._cross_attack import cross_attack_matrix
 from smartbox.metrics._detection import conformal_threshold, detection_population, detection_report
 from smartbox.metrics._identification import cmc_curve, rank_k_accuracy
 from smartbox.metrics._perturbation import perturbation_size
@@ -19,6 +20,7 @@ __all__ = [
     "claim_scores",
     "cmc_curve",
     "conformal_threshold",
+    "cross_attack_matrix",
     "detection_population",
     "detection_report",
     "equal_error_rate",
