@@ -27,7 +27,7 @@ def detection_tables(results, metrics, width, seeds):
     rows = [row for row in rows if row["population"] == "all"]
     if protocol == "cross":
         return [_crossed(rows, width, seeds)]
-    compact = [metric for metric in metrics if metric in _COMPACT]
+    compact = [metric for metric in _COMPACT if metric in metrics]
     rest = [metric for metric in metrics if metric not in _COMPACT]
     made = [_compact(rows, compact, width, seeds)] if compact else []
     return made + ([_detailed(rows, rest, width, seeds)] if rest else [])

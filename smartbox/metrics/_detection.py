@@ -116,7 +116,7 @@ class _Rates:
                 "recall": n_hits / n_attacked,
                 "accuracy": (n_hits + n_clean - n_alarms) / (n_attacked + n_clean),
                 "fpr": n_alarms / n_clean,
-                "roc_auc": trapezoid(recall, fpr, axis=1),
+                "roc_auc": trapezoid(hits[:, points], alarms[:, points], axis=1) / (n_attacked * n_clean),
                 "tpr_at_fpr_1": _recall_at(recall, fpr, 0.01, n_clean),
                 "tpr_at_fpr_5": _recall_at(recall, fpr, 0.05, n_clean),
             }

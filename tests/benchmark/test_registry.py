@@ -47,7 +47,9 @@ def test_the_decision_rules_of_ead_have_names_of_their_own(rule):
     assert (attack.decision_rule, attack.beta, attack.model) == (rule, 0.01, None)
     assert registry.make("attack", f"ead_{rule}", {"decision_rule": rule}).decision_rule == rule
     other = {"en": "l1", "l1": "en"}[rule]
-    with pytest.raises(ValueError, match=f"'ead_{rule}' stands for decision_rule='{rule}', got '{other}': choose 'ead'"):
+    with pytest.raises(
+        ValueError, match=f"'ead_{rule}' stands for decision_rule='{rule}', got '{other}': choose 'ead'"
+    ):
         registry.make("attack", f"ead_{rule}", {"decision_rule": other})
 
 
