@@ -27,10 +27,11 @@ class Benchmark:
         ``{"attack.fgsm.eps": 0.03, "network.epochs": 30}``: whatever is not to be the default.
     seeds : sequence of int, default=(0,)
         One pass for each: split, targets, claims, training and attacks.
-    protocol : {"committed", "paper"}, default="committed"
+    protocol : {"committed", "paper", "cross"}, default="committed"
         Of the detectors. "committed": each is trained once, on all attacks together, its threshold flags 5 % of the
         clean validation faces, and it meets attacks that are unaware and aware of it. "paper": one for each attack, with
-        the boundary of its own classifier, met by that attack alone.
+        the boundary of its own classifier, met by that attack alone. "cross": trained on each attack, on all together and on
+        all but one, each with a committed threshold, met by every attack; all are unaware.
     detector_faces : int, optional
         Training faces that are attacked for the detectors. None takes all.
     verbose : int, default=0

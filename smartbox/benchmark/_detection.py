@@ -4,11 +4,15 @@ import numpy as np
 from sklearn.base import clone
 
 from smartbox._model import as_face_model
-from smartbox.datasets import make_detection_set
-from smartbox.metrics import detection_population, detection_report
+from smartbox.benchmark._cost import costs
+from smartbox.benchmark._paper import detection_figures
+from smartbox.detectors import detection_scores
+from smartbox.metrics import bootstrap_by_identity, detection_population, detection_report
+from smartbox.metrics._cross_attack import trainings
 
-PROTOCOLS = ("committed", "paper")
+PROTOCOLS = ("committed", "paper", "cross")
 POPULATIONS = ("all", "successful")
+RATES = ("precision", "recall", "accuracy", "fpr", "roc_auc", "tpr_at_fpr_1", "tpr_at_fpr_5")
 _FPR = 0.05  # of a committed detector, on the validation faces
 
 
@@ -17,24 +21,40 @@ def detect(one, attacked):
 
     ``committed``: each detector is trained once, on all attacks of the run, and its threshold flags 5 % of the clean
     validation faces; it meets every attack unaware of it and, where its score has a gradient, aware of it. ``paper``: a
-    detector for each attack, with the boundary of its own classifier, which meets that attack alone.
+    detector for each attack, with the boundary of its own classifier, which meets that attack alone. ``cross``: detectors
+    trained on each attack, on all, and on all but one, with the threshold as committed; each meets every attack, and those
+    trained on all but one that one.
     """
-    if one.plan.protocol == "paper":
-        for attack, X_adv in attacked.items():
-            trained = {name: _fitted(one, name, (attack,)) for name in one.plan.detector}
-            for name, detector in trained.items():
-                _add(one, name, detector, attack, "unaware", X_adv, trained_on=attack)
-        return
-    everything = " + ".join(attacked)
-    for name in one.plan.detector:
-        fpr = max(_FPR, 1 / (1 + len(one.X_validation)))  # of a few faces no smaller share can be flagged
-        detector = _fitted(one, name, tuple(attacked)).calibrate(one.X_validation, fpr=fpr)
-        for attack, X_adv in attacked.items():
-            _add(one, name, detector, attack, "unaware", X_adv, trained_on=everything)
-            if has_gradient(detector, one.X_validation[:1]):
-                guarded = as_face_model(one.face, detector=detector, scale=_scale(one, detector))
-                X_aware = one.attack(attack, guarded, f"the network and {name}")
-                _add(one, name, detector, attack, "aware", X_aware, trained_on=everything)
+    runs = _trainings(one.plan.protocol, tuple(attacked))
+    detectors = {(label, name): _trained(one, name, learnt) for label, learnt, _ in runs for name in one.plan.detector}
+    first = {name: detectors[runs[0][0], name] for name in one.plan.detector}
+    taken, clean = costs(one.face, first, one.X), detection_scores(detectors, one.X)
+    scores = {}
+    for attack, X_adv in attacked.items():
+        meeting = {(label, name): detectors[label, name] for label, _, met in runs if attack in met for name in first}
+        scores[attack] = detection_scores(meeting, X_adv)
+    for label, _, met in runs:
+        for name, detector in ((name, detectors[label, name]) for name in first):
+            aware = one.plan.protocol == "committed" and has_gradient(detector, one.X_validation[:1])
+            about = {"detector": name, "trained_on": label, "threshold": detector.threshold_, "cost": taken[name]}
+            before = clean[label, name]
+            for attack in met:
+                _add(
+                    one, attacked[attack], before, scores[attack][label, name], attack=attack, threat="unaware", **about
+                )
+                if aware:
+                    guarded = as_face_model(one.face, detector=detector, scale=_scale(one, detector))
+                    X_adv = one.attack(attack, guarded, f"the network and {name}")
+                    _add(one, X_adv, before, detector.decision_function(X_adv), attack=attack, threat="aware", **about)
+
+
+def _trainings(protocol, attacks):
+    """``(label, attacks that are trained on, attacks that are met)`` for each detector."""
+    if protocol == "cross":
+        return trainings(attacks)
+    if protocol == "paper":
+        return [(attack, (attack,), (attack,)) for attack in attacks]
+    return [(" + ".join(attacks), attacks, attacks)]
 
 
 def has_gradient(detector, X):
@@ -46,13 +66,17 @@ def has_gradient(detector, X):
     return True
 
 
-def _fitted(one, name, attacks):
+def _trained(one, name, attacks):
     X, y = one.detection_training_set(attacks)
     one.say(f"{name} learns to detect {' + '.join(attacks)}")
     detector = one.seeded(clone(one.plan.detector[name]))
     if "model" in detector.get_params(deep=False):
         detector.set_params(model=one.face)
-    return detector.fit(X, y)
+    detector.fit(X, y)
+    if one.plan.protocol == "paper":
+        return detector
+    fpr = max(_FPR, 1 / (1 + len(one.X_validation)))  # of a few faces no smaller share can be flagged
+    return detector.calibrate(one.X_validation, fpr=fpr)
 
 
 def _scale(one, detector):
@@ -63,18 +87,31 @@ def _scale(one, detector):
     return float(np.std(leads)) / spread if spread > 0 and np.std(leads) > 0 else 1.0
 
 
-def _add(one, name, detector, attack, threat, X_adv, trained_on):
+def _add(one, X_adv, clean, scores, *, attack, detector, threat, trained_on, threshold, cost):
+    """A row for each population, from the scores of all test faces, clean and attacked."""
     before, after = one.face.predict(one.X), one.face.predict(X_adv)
-    flagged = detector.decision_function(X_adv) > detector.threshold_
-    evaded = float(np.mean((after != one.y) & ~flagged))
+    unnoticed = (after != one.y) & ~(scores > threshold)
+    evaded = bootstrap_by_identity(unnoticed, one.y, random_state=one.seed)
     changed = (X_adv != one.X).any(axis=(1, 2, 3))
     for rule in POPULATIONS:
         counts = changed & detection_population(one.y, before, after, rule)
         if not counts.any():
             continue
-        X, y, _ = make_detection_set(one.X[counts], X_adv[counts])
-        report = detection_report(y, detector.decision_function(X), threshold=detector.threshold_)
+        people = one.y[counts]
+        report = detection_report(
+            np.repeat([0, 1], len(people)),
+            np.concatenate([clean[counts], scores[counts]]),
+            threshold=threshold,
+            groups=np.tile(people, 2) if len(np.unique(people)) > 1 else None,
+            random_state=one.seed,
+        )
+        intervals = report.pop("intervals", dict.fromkeys(RATES, (np.nan, np.nan)))
+        intervals["evaded"] = evaded.low, evaded.high
+        ends = {f"{name}_{end}": pair[i] for name, pair in intervals.items() for i, end in enumerate(("low", "high"))}
+        figures = {}
+        if one.plan.protocol == "paper":
+            figures = detection_figures(attack, one.plan.attack[attack], detector, rule)
+        row = {"evaded": unnoticed.mean(), **report, **cost, **ends, **figures}
         one.add(
-            "detection", attack=attack, detector=name, threat=threat, population=rule, trained_on=trained_on, evaded=evaded,
-            **report,
-        )  # fmt: skip
+            "detection", attack=attack, detector=detector, threat=threat, population=rule, trained_on=trained_on, **row
+        )

@@ -10,6 +10,7 @@ from sklearn.utils import Bunch, get_tags
 from smartbox._compat import FrozenEstimator
 from smartbox._progress import say
 from smartbox.benchmark._detection import detect
+from smartbox.benchmark._paper import mitigation_figures
 from smartbox.benchmark._results import MITIGATION_COLUMNS
 from smartbox.datasets import make_detection_set
 from smartbox.defenses._retrained import RetrainedClassifier
@@ -30,7 +31,7 @@ class Pass:
     verbose: int = 0
     tables: dict = field(default_factory=lambda: {"mitigation": [], "detection": [], "attacks": []})
     example: Bunch = None
-    _training_sets: dict = field(default_factory=dict)
+    _attacked_training: dict = field(default_factory=dict)
 
     def run(self):
         """Do everything, and return the pass itself."""
@@ -141,31 +142,38 @@ class Pass:
         for metric in ("verification", "identification"):
             shares = {column: decisions[metric].mean() for column, decisions in right.items()}
             accuracies = dict.fromkeys(MITIGATION_COLUMNS, np.nan) | shares
+            if self.plan.protocol == "paper":
+                accuracies |= mitigation_figures(name, self.plan.attack[name], defense, metric)
             self.add("mitigation", attack=name, defense=defense, metric=metric, n=len(self.y), **accuracies)
 
     def detection_training_set(self, attacks):
-        """Each training face clean and attacked once, by one of the attacks each, so that both halves are equal.
+        """Each training face clean and attacked once, by one of the attacks each, so that both halves are equal."""
+        rng = np.random.RandomState(self.seed)
+        used = np.arange(len(self.training.X))
+        if self.plan.detector_faces is not None:
+            used = np.sort(rng.permutation(used)[: self.plan.detector_faces])
+        X = self.training.X[used]
+        X_adv = np.empty_like(X)
+        share = rng.permutation(len(used)) % len(attacks)
+        for i, name in enumerate(attacks):
+            rows = np.flatnonzero(share == i)
+            if rows.size:  # there may be more attacks than faces
+                X_adv[rows] = self._attack_training(name, used[rows])
+        return make_detection_set(*_perturbed(X, X_adv))[:2]
 
-        What an attack made of its share is kept for the next detector.
-        """
-        faces, key = self.training, tuple(attacks)
-        if key not in self._training_sets:
-            rng = np.random.RandomState(self.seed)
-            used = np.arange(len(faces.X))
-            if self.plan.detector_faces is not None:
-                used = np.sort(rng.permutation(used)[: self.plan.detector_faces])
-            X, X_adv = faces.X[used], np.empty_like(faces.X[used])
-            share = rng.permutation(len(used)) % len(attacks)
-            for i, name in enumerate(attacks):
-                rows = np.flatnonzero(share == i)
-                if not rows.size:  # more attacks than faces
-                    continue
-                attack = self._aim(name, self.face)
-                self.say(f"{name} against the network, on training faces for the detectors")
-                y = faces.targets if attack.targeted else faces.y
-                X_adv[rows] = attack.generate(X[rows], y[used[rows]])
-            self._training_sets[key] = make_detection_set(*_perturbed(X, X_adv))[:2]
-        return self._training_sets[key]
+    def _attack_training(self, name, rows):
+        """What an attack makes of some training faces; what it has made is kept for the next detector."""
+        faces = self.training
+        if name not in self._attacked_training:
+            self._attacked_training[name] = Bunch(X_adv=np.empty_like(faces.X), done=np.zeros(len(faces.X), dtype=bool))
+        made = self._attacked_training[name]
+        left = rows[~made.done[rows]]
+        if left.size:
+            attack = self._aim(name, self.face)
+            self.say(f"{name} against the network, on training faces for the detectors")
+            made.X_adv[left] = attack.generate(faces.X[left], (faces.targets if attack.targeted else faces.y)[left])
+            made.done[left] = True
+        return made.X_adv[rows]
 
     def _keep_example(self, attacked, pipelines):
         """One face through everything: the best lit of those that the network knows, if it knows any."""

@@ -13,6 +13,8 @@ from smartbox.defenses._retrained import RetrainedClassifier
 KINDS = {"attack": "attacks", "defense": "defenses", "detector": "detectors"}
 # Features of detectors are none.
 _BASES = {"attack": BaseAttack, "defense": (BaseDefense, RetrainedClassifier), "detector": BaseDetector}
+# Classes under further names, each with a parameter that the name stands for.
+_VARIANTS = {"attack": {"ead_en": ("ead", {"decision_rule": "en"}), "ead_l1": ("ead", {"decision_rule": "l1"})}}
 # Parameters that are not to be chosen, and why.
 OF_THE_RUN = {
     "model": "attacks meet the network, and the network behind each defence; detectors look into the network",
@@ -22,10 +24,16 @@ OF_THE_RUN = {
 
 
 def available(kind):
-    """Exported classes of a kind (``attack``, ``defense``, ``detector``), by command-line name."""
+    """Exported classes of a kind (``attack``, ``defense``, ``detector``), by command-line name; see also `preset`."""
     package, base = __import__(f"smartbox.{KINDS[kind]}", fromlist=["*"]), _BASES[kind]
     classes = [getattr(package, name) for name in package.__all__]
-    return {command_name(cls): cls for cls in classes if inspect.isclass(cls) and issubclass(cls, base)}
+    known = {command_name(cls): cls for cls in classes if inspect.isclass(cls) and issubclass(cls, base)}
+    return known | {name: known[parent] for name, (parent, _) in _VARIANTS.get(kind, {}).items()}
+
+
+def preset(kind, name):
+    """Parameters that a command name stands for: none, but for the variants of an attack such as ``ead_l1``."""
+    return _VARIANTS.get(kind, {}).get(name, (None, {}))[1]
 
 
 def command_name(cls):
@@ -45,13 +53,20 @@ def find(kind, name):
     return known, classes[known]
 
 
-def make(kind, name, parameters):
+def make(kind, name, parameters, **more):
     """An instance by its name; see `build`. What it needs of the run (a model, an attack, an estimator) is None yet."""
     name, cls = find(kind, name)
+    fixed = preset(kind, name)
+    for parameter, value in fixed.items():
+        if parameters.get(parameter, value) != value:
+            raise ValueError(
+                f"{kind} {name!r} stands for {parameter}={value!r}, got {parameters[parameter]!r}: choose "
+                f"{command_name(cls)!r} to set it."
+            )
     supplied = [
         name for name, parameter in inspect.signature(cls).parameters.items() if parameter.default is parameter.empty
     ]
-    return build(cls, f"{kind} {name!r}", parameters, **dict.fromkeys(supplied))
+    return build(cls, f"{kind} {name!r}", {**parameters, **fixed}, **{**dict.fromkeys(supplied), **more})
 
 
 def settable(cls):

@@ -14,7 +14,10 @@ from smartbox._records import as_csv, circumstances, jsonable, write_text
 from smartbox.benchmark._registry import settable
 
 MITIGATION_COLUMNS = ("before_attack", "after_attack", "clean_mitigated", "transferred", "adaptive", "worst")
-DETECTION = ("precision", "recall", "accuracy", "roc_auc", "fpr", "tpr_at_fpr_1", "tpr_at_fpr_5", "evaded")
+DETECTION = (
+    "precision", "recall", "accuracy", "roc_auc", "fpr", "tpr_at_fpr_1", "tpr_at_fpr_5", "evaded", "ms_per_face",
+    "plain_passes",
+)  # fmt: skip
 PERTURBATION = ("success", "success_8bit", "median_l1", "median_l2", "median_linf")
 RECOGNITION = ("verification", "identification")
 METRICS = (*RECOGNITION, *DETECTION, *PERTURBATION)
@@ -28,7 +31,8 @@ class Results:
     ----------
     tables : dict of list of dict
         ``mitigation``: accuracies of verification and identification in [0, 1], NaN where there is no mitigation;
-        ``detection``; ``attacks``: success and sizes. One row a seed.
+        ``detection``, with the 95 % interval of each rate over draws of identities; ``attacks``: success and sizes. One row a
+        seed. Under the paper's protocol also its own figures, ``paper_...``, NaN where it has none.
     provenance : dict
         Versions, seeds, parameters, a hash of the data, machine, command and duration.
     examples : Bunch or None
@@ -108,6 +112,8 @@ def provenance(X, y, plan, description):
         },
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "seeds": [],
+        "protocol": plan.protocol,
+        "detector_faces": plan.detector_faces,
         "parameters": jsonable(estimators),
         **circumstances(),
         "threat_models": {

@@ -1,30 +1,14 @@
-"""Results as tables for a terminal, shaped as the SmartBox paper's Tables 2 and 3."""
+"""Results as tables for a terminal, shaped as the SmartBox paper's Tables 2 and 3; those of detection are made next door."""
 
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
+from smartbox.benchmark._detection_tables import detection_tables
+from smartbox.benchmark._folding import cell, defined, folded, percent
+from smartbox.benchmark._paper import MITIGATION_FIGURES, TARGETED
 from smartbox.benchmark._results import DETECTION, MITIGATION_COLUMNS, PERTURBATION, RECOGNITION
 
 _FEW_FACES = 50
 _LOW = 0.5  # identification before any attack
-_LABELS = {
-    "before_attack": "before\nattack",
-    "after_attack": "after\nattack",
-    "clean_mitigated": "clean,\nmitigated",
-    "transferred": "mitigated,\ntransferred",
-    "adaptive": "mitigated,\nadaptive",
-    "worst": "mitigated,\nworst",
-    "roc_auc": "ROC AUC",
-    "fpr": "FPR",
-    "tpr_at_fpr_1": "TPR at\nFPR 1 %",
-    "tpr_at_fpr_5": "TPR at\nFPR 5 %",
-    "evaded": "wrong,\nno alarm",
-    "success_8bit": "success,\n8 bits",
-    "median_l1": "median\nl1",
-    "median_l2": "median\nl2",
-    "median_linf": "median\nlinf",
-}
 
 
 def tables(results, metrics, width=160, n_seeds=None):
@@ -33,7 +17,7 @@ def tables(results, metrics, width=160, n_seeds=None):
     ``n_seeds`` is how many seeds there were to be; the titles say if they are fewer.
     """
     made, seeds = [], _seeds(results, n_seeds)
-    for make, among in ((_mitigation, RECOGNITION), (_detection, DETECTION), (_attacks, PERTURBATION)):
+    for make, among in ((_mitigation, RECOGNITION), (detection_tables, DETECTION), (_attacks, PERTURBATION)):
         chosen = [metric for metric in among if metric in metrics]
         made += make(results, chosen, width, seeds) if chosen else []
     return made + [Text(f"Remark: {remark}") for remark in remarks(results)]
@@ -56,7 +40,19 @@ def remarks(results):
             f"there are {n_faces:.0f} test faces only, and each is {100 / n_faces:.1f} % of the accuracies; take more "
             "images of each identity, or several seeds."
         )
-    return found
+    return found + _other_aims(results.provenance)
+
+
+def _other_aims(provenance):
+    """Of the paper's attacks those that did not aim as there, so that its figures do not stand beside them."""
+    parameters = provenance.get("parameters", {}) if provenance.get("protocol") == "paper" else {}
+    aims = {name: parameters[f"attack.{name}"]["targeted"] for name in TARGETED if f"attack.{name}" in parameters}
+    return [
+        f"the paper's {name} {'aims at a target' if TARGETED[name] else 'has no target'}, and its figures are left out; to see "
+        f"them set attack.{name}.targeted={str(TARGETED[name]).lower()}."
+        for name, targeted in aims.items()
+        if targeted != TARGETED[name]
+    ]
 
 
 def _seeds(results, n_planned):
@@ -74,98 +70,19 @@ def _mitigation(results, metrics, width, seeds):
     if not rows:
         return []
     title = f"Mitigation: accuracy (%) over all {rows[0]['n'][0]:.0f} test faces{seeds}"
+    figures = defined(rows, MITIGATION_FIGURES)
+    columns = [*MITIGATION_COLUMNS, *figures]
     lines = [
-        ((row["attack"], row["defense"], row["metric"]), [percent(row[column]) for column in MITIGATION_COLUMNS])
-        for row in rows
+        ((row["attack"], row["defense"], row["metric"]), [percent(row[column]) for column in columns]) for row in rows
     ]
-    dash = "there is no mitigation"
-    return [_folded(title, ["Attack", "Mitigation", "Measure"], MITIGATION_COLUMNS, lines, width, dash)]
-
-
-def _detection(results, metrics, width, seeds):
-    rows = results.over_seeds("detection")
-    if not rows:
-        return []
-    committed = len({row["trained_on"] for row in rows}) == 1 and any(row["threat"] == "aware" for row in rows)
-    if committed:
-        rows = [row for row in rows if row["population"] == "all"]
-        title = f"Detection (%) by detectors trained once on {rows[0]['trained_on']}, at 5 % false alarms on validation faces"
-    else:
-        title = "Detection (%) by a detector for each attack, which is unaware of it"
-    lines = [
-        (
-            (row["attack"], row["detector"], row["threat"] if committed else row["population"]),
-            [percent(row[metric]) for metric in metrics],
-        )
-        for row in rows
-    ]
-    dash = "not defined, as is precision where a detector finds nothing"
-    names = ["Attack", "Detector", "Attack knows" if committed else "Faces that count"]
-    return [_folded(title + seeds, names, metrics, lines, width, dash)]
+    dash = "there is no mitigation, or the paper has no figure" if figures else "there is no mitigation"
+    return [folded(title, ["Attack", "Mitigation", "Measure"], columns, lines, width, dash)]
 
 
 def _attacks(results, metrics, width, seeds):
     title = f"Attacks: success (%) and median size over all test faces{seeds}"
     lines = [
-        (
-            (row["attack"], row["against"]),
-            [(percent if metric.startswith("success") else plain)(row[metric]) for metric in metrics],
-        )
+        ((row["attack"], row["against"]), [cell(metric, row[metric]) for metric in metrics])
         for row in results.over_seeds("attacks")
     ]
-    return [_folded(title, ["Attack", "Against"], metrics, lines, width, "not defined")]
-
-
-def _folded(title, names, columns, lines, width, dash):
-    """One table; where it would be wider than ``width`` several, each of as many columns as fit beside the names.
-
-    ``dash`` is what a cell "-" means; it is said below the table if there is one.
-    """
-    labels = [_LABELS.get(column, column) for column in columns]
-    named = [_wide([name, *(cells[i] for cells, _ in lines)]) for i, name in enumerate(names)]
-    wide = [_wide([label, *(cells[i] for _, cells in lines)]) for i, label in enumerate(labels)]
-    parts = []
-    for part in _parts(wide, width - sum(named) - 1):
-        table = Table(show_lines=any("\n" in cell for _, cells in lines for cell in cells))
-        for name in names:
-            table.add_column(name, overflow="fold")
-        for label in labels[part]:
-            table.add_column(label, justify="right")
-        for cells, values in lines:
-            table.add_row(*map(Text, cells), *values[part])
-        parts.append(table)
-    caption = [Text(f"-: {dash}", style="italic")] if any("-" in values for _, values in lines) else []
-    return Group(Text(title, style="italic"), *parts, *caption)
-
-
-def _wide(cells):
-    """Width of a column on the terminal, with its padding and border."""
-    return 3 + max(len(line) for cell in cells for line in cell.split("\n"))
-
-
-def _parts(widths, room):
-    """Slices of neighbours that fit into ``room``, at least one in each."""
-    start, used = 0, 0
-    for i, width in enumerate(widths):
-        if i > start and used + width > room:
-            yield slice(start, i)
-            start, used = i, 0
-        used += width
-    yield slice(start, len(widths))
-
-
-def percent(spread):
-    """``98.86``, or with several seeds that, and the lowest and the highest below it."""
-    return _with_range(spread, lambda value: f"{100 * value:.2f}")
-
-
-def plain(spread):
-    """As `percent`, of a number that is no share."""
-    return _with_range(spread, lambda value: f"{value:.4g}")
-
-
-def _with_range(spread, text):
-    mean, low, high = spread
-    if mean != mean:
-        return "-"
-    return text(mean) if low == high else f"{text(mean)}\n{text(low)}-{text(high)}"
+    return [folded(title, ["Attack", "Against"], metrics, lines, width, "not defined")]

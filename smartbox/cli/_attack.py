@@ -97,7 +97,7 @@ def _make_attack(name, settings, batch_size):
 
     if not name:
         raise ValueError(f"expected --attack NAME, one of: {', '.join(registry.available('attack'))}.")
-    name, cls = registry.find("attack", name)
+    name, _ = registry.find("attack", name)
     parameters = parse_settings(settings, "eps=8/255")
     for key in parameters:
         if key in _OPTION_FOR:
@@ -106,7 +106,7 @@ def _make_attack(name, settings, batch_size):
             raise ValueError(
                 f"cannot set {key!r} (did you mean {key.rpartition('.')[2]!r}?): there is one attack only."
             )
-    return name, registry.build(cls, f"attack {name!r}", parameters, model=None, batch_size=batch_size)
+    return name, registry.make("attack", name, parameters, batch_size=batch_size)
 
 
 def _find(model, data):

@@ -2,7 +2,7 @@
 
 import textwrap
 
-from smartbox.benchmark._registry import KINDS, available, find, nearest, settable
+from smartbox.benchmark._registry import KINDS, available, find, nearest, preset, settable
 from smartbox.benchmark._results import DETECTION, PERTURBATION, RECOGNITION
 from smartbox.cli import _docstrings as docstrings
 from smartbox.face import FaceClassifier
@@ -19,7 +19,7 @@ def listing(width):
         options = f"--{KINDS[kind]} NAME,... --set {kind}.NAME.PARAMETER=VALUE"
         lines += _wrapped(f"{_HEADINGS[kind]} (options of smartbox bench: {options}{also})", width, 0)
         for name, cls in available(kind).items():
-            lines += [f"  {name}", *_described(cls, width)]
+            lines += [f"  {name}", *_described(cls, width, preset(kind, name))]
         lines.append("")
     lines += [
         "Network (options of smartbox bench: --set network.PARAMETER=VALUE)",
@@ -36,6 +36,10 @@ def description(name, width):
     """Lines of at most ``width`` characters about one attack, defence, detector or the network."""
     name, cls = _find_anything(name)
     lines = _wrapped(f"{name}: {docstrings.summary_line(cls)}", width, 0)
+    fixed = {parameter: value for kind in KINDS for parameter, value in preset(kind, name).items()}
+    if fixed:
+        told = ", ".join(f"{parameter}={value!r}" for parameter, value in fixed.items())
+        lines += ["", *_wrapped(f"The name stands for {told}.", width, 0)]
     lines += ["", "Parameters"]
     for parameter, kind, words in docstrings.parameters(cls):
         if parameter in settable(cls):
@@ -59,8 +63,9 @@ def _find_anything(name):
     raise ValueError(f"there is nothing called {name!r}{nearest(name.lower(), known)} Known: {', '.join(known)}.")
 
 
-def _described(cls, width):
-    parameters = [f"{name}={_short(parameter.default)}" for name, parameter in settable(cls).items()]
+def _described(cls, width, fixed=None):
+    fixed = fixed or {}
+    parameters = [f"{name}={_short(fixed.get(name, parameter.default))}" for name, parameter in settable(cls).items()]
     texts = docstrings.summary_line(cls), ", ".join(parameters), docstrings.citation(cls)
     return [line for text in texts for line in _wrapped(text, width)]
 

@@ -1,6 +1,7 @@
 """Order statistics and principal components of convolution responses."""
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from smartbox.detectors._features import NetworkFeatures, layers_to_read
 
@@ -8,6 +9,7 @@ _QUARTILES = (0.25, 0.5, 0.75)
 PER_CHANNEL = 1 + 2 + len(_QUARTILES)
 # Of a direction's standard deviation, as a share of the largest: below it, one would divide rounding by rounding.
 _LEAST_SPREAD = 1e-4
+_CACHE_SIZE = 2**20  # bytes of responses that are worked on at a time
 
 
 class ConvFilterStatistics(NetworkFeatures):
@@ -74,35 +76,51 @@ class ConvFilterStatistics(NetworkFeatures):
         self.spreads_, self.components_ = zip(*(each.principal_axes() for each in moments), strict=True)
 
     def _summarise(self, activations):
-        columns = []
-        for i, responses in enumerate(activations):
-            values = _by_channel(responses)
-            coefficients = self._coefficients(i, values)
-            columns += [np.abs(coefficients, out=coefficients).mean(axis=2), *_order_statistics(values)]
-        return np.concatenate(columns).T
+        columns = [self._summarise_layer(i, responses) for i, responses in enumerate(activations)]
+        return np.concatenate(columns, axis=1)
+
+    def _summarise_layer(self, i, responses):
+        lines, rows = _lines(responses), []
+        for few in _cacheable(lines):
+            values, coefficients = self._by_channel(i, lines[few])
+            components = np.abs(coefficients, out=coefficients).mean(axis=2)
+            rows.append(np.concatenate([components, *_order_statistics(values)]).T)
+        return np.concatenate(rows)
 
     def _spread(self, activations, cotangents):
-        by_layer = np.split(
-            cotangents.T.astype(np.float32), np.cumsum([PER_CHANNEL * n for n in self.n_channels_])[:-1]
-        )
+        ends = np.cumsum([PER_CHANNEL * n for n in self.n_channels_])
+        by_layer = np.split(cotangents.astype(np.float32), ends[:-1], axis=1)
         return [
             self._spread_layer(i, each, part) for i, (each, part) in enumerate(zip(activations, by_layer, strict=True))
         ]
 
     def _spread_layer(self, i, responses, cotangents):
-        values = _by_channel(responses)
-        components, *orders = np.split(cotangents, PER_CHANNEL)
-        weights = components / (values.shape[2] * self.spreads_[i].astype(np.float32)[:, None])
-        slopes = np.sign(self._coefficients(i, values)) * weights[:, :, None]
-        gradient = _mix(self.components_[i], slopes) + _spread_order_statistics(values, orders)
-        return np.moveaxis(gradient, 0, 2).reshape(responses.shape)
+        lines = _lines(responses)
+        gradient, back = np.empty_like(lines), self.components_[i].T.astype(np.float32)
+        for few in _cacheable(lines):
+            values, slopes = self._by_channel(i, lines[few])
+            components, *orders = np.split(cotangents[few].T, PER_CHANNEL)
+            weights = components / (values.shape[2] * self.spreads_[i].astype(np.float32)[:, None])
+            np.sign(slopes, out=slopes)
+            slopes *= weights[:, :, None]
+            slopes = slopes.reshape(-1, *lines[few].shape[:3])
+            np.matmul(slopes.transpose(1, 2, 3, 0), back, out=gradient[few])
+            _add_order_statistics(gradient[few].reshape(slopes.shape[1], -1, len(slopes)), values, orders)
+        return gradient.reshape(responses.shape)
 
-    def _coefficients(self, i, values):
-        """Of each place's vector, ``(c, n, places)``, in standard deviations."""
+    def _by_channel(self, i, lines):
+        """Values and coefficients in standard deviations, each ``(c, n, places)``: what is sorted together lies together.
+
+        One product gives both, the values by the identity, line by line: no copy turns channels and places round as quickly,
+        and larger products would be shared among threads, which wait for one another on a busy machine.
+        """
         axes = (self.components_[i] / self.spreads_[i]).T
-        coefficients = _mix(axes, values)
+        matrix = np.concatenate([np.eye(len(axes)), axes]).astype(np.float32)
+        both = np.empty((len(matrix), *lines.shape[:3]), np.float32)
+        np.matmul(matrix, lines.transpose(0, 1, 3, 2), out=both.transpose(1, 2, 0, 3))
+        values, coefficients = both.reshape(2, len(axes), len(lines), -1)
         coefficients -= (axes @ self.means_[i]).astype(np.float32)[:, None, None]
-        return coefficients
+        return values, coefficients
 
 
 class _Moments:
@@ -125,38 +143,58 @@ class _Moments:
         return spread, np.ascontiguousarray(axes[:, ::-1])
 
 
-def _by_channel(responses):
-    """``(n, ..., c)`` as a copy ``(c, n, places)``: what lies together is sorted together, and quickly."""
-    channels = responses.shape[-1]
-    return np.ascontiguousarray(np.moveaxis(responses, -1, 0)).reshape(channels, len(responses), -1)
+def _lines(responses):
+    """Responses ``(n, ..., c)`` as ``(n, lines, places of a line, c)``."""
+    return responses.reshape(len(responses), -1, *(1, *responses.shape[1:])[-2:])
 
 
-def _mix(matrix, values):
-    """A matrix on the channels of all places at once: a product for each image would wait for its threads each time."""
-    return (matrix.astype(np.float32) @ values.reshape(len(values), -1)).reshape(values.shape)
+def _cacheable(responses):
+    """Slices of images whose responses fit into a core's cache: they are read again and again."""
+    return gen_batches(len(responses), max(1, _CACHE_SIZE // responses[0].nbytes))
 
 
 def _order_statistics(values):
-    """Minimum, maximum and quartiles over the places, each ``(c, n)``. Sorts ``values`` in place."""
-    values.sort(axis=2)
-    return [sum(np.float32(weight) * values[:, :, rank] for rank, weight in ranks) for ranks in _ranks(values.shape[2])]
+    """Minimum, maximum and quartiles over the places, each ``(c, n)``."""
+    lowest, (above, ordered) = values.min(axis=2), _sorted_above(values)
+    statistics = [lowest, values.max(axis=2)]
+    for ranks in _quartile_ranks(values.shape[2]):
+        quartile = lowest.copy()
+        quartile[above] = sum(np.float32(weight) * ordered[:, rank] for rank, weight in ranks)
+        statistics.append(quartile)
+    return statistics
 
 
-def _spread_order_statistics(values, cotangents):
-    """The gradient of `_order_statistics` goes to the places where they are attained, of equal ones to the first."""
-    gradient, ordered = np.zeros_like(values), np.sort(values, axis=2)
-    for ranks, cotangent in zip(_ranks(values.shape[2]), cotangents, strict=True):
-        for rank, weight in ranks:
-            place = (values == ordered[:, :, rank, None]).argmax(axis=2)[:, :, None]
-            before = np.take_along_axis(gradient, place, axis=2)
-            np.put_along_axis(gradient, place, before + np.float32(weight) * cotangent[:, :, None], axis=2)
-    return gradient
+def _add_order_statistics(gradient, values, cotangents):
+    """Their gradient goes to the places where they are attained, of equal ones to the first.
+
+    ``gradient`` is ``(n, places, c)`` and is added to.
+    """
+    lowest, (above, ordered) = values.argmin(axis=2), _sorted_above(values)
+    channels, images = np.indices(lowest.shape)
+    attained = [[(lowest, 1.0)], [(values.argmax(axis=2), 1.0)]]
+    for ranks in _quartile_ranks(values.shape[2]):
+        attained.append([(lowest.copy(), weight) for _, weight in ranks])
+        for (place, _), (rank, _) in zip(attained[-1], ranks, strict=True):
+            place[above] = (values[above] == ordered[:, rank, None]).argmax(axis=1)
+    for places, cotangent in zip(attained, cotangents, strict=True):
+        for place, weight in places:
+            gradient[images, place, channels] += np.float32(weight) * cotangent
 
 
-def _ranks(n_places):
-    """Each statistic as ``[(rank, weight), ...]`` of the sorted places; quartiles lie between two ranks, as NumPy has them."""
-    ranks = [[(0, 1.0)], [(n_places - 1, 1.0)]]
+def _sorted_above(values):
+    """Which channels of which images ``(c, n)`` have a quartile above their minimum, and the sorted places of these alone.
+
+    Behind a rectifier most channels are zero at most places of a face: they need no sorting.
+    """
+    last = _quartile_ranks(values.shape[2])[-1][-1][0]
+    above = (values == values.min(axis=2, keepdims=True)).sum(axis=2) <= last
+    return above, np.sort(values[above], axis=1)
+
+
+def _quartile_ranks(n_places):
+    """Each quartile as ``[(rank, weight), ...]`` of the sorted places; it lies between two ranks, as NumPy has it."""
+    quartiles = []
     for share in _QUARTILES:
         below, part = divmod(share * (n_places - 1), 1)
-        ranks.append([(int(below), 1 - part), *([(int(below) + 1, part)] if part else [])])
-    return ranks
+        quartiles.append([(int(below), 1 - part), *([(int(below) + 1, part)] if part else [])])
+    return quartiles

@@ -1,7 +1,9 @@
 """Face recognition, detection, perturbation and robustness metrics, their pictures, and scorers for scikit-learn."""
 
+from smartbox.metrics._bootstrap import bootstrap_by_identity
 from smartbox.metrics._claims import all_claim_scores
 from smartbox.metrics._cmc_display import CMCDisplay
+from smartbox.metrics._cross_attack import cross_attack_matrix
 from smartbox.metrics._det import det_points
 from smartbox.metrics._detection import conformal_threshold, detection_population, detection_report
 from smartbox.metrics._identification import cmc_curve, rank_k_accuracy
@@ -40,11 +42,16 @@ __all__ = [
     "accuracy_rejection_curve",
     "all_claim_scores",
     "all_pair_scores",
+    "bootstrap_by_identity",
     "certified_accuracy",
     "choose_threshold",
     "claim_scores",
+    "claim_scores",
+    "cmc_curve",
     "cmc_curve",
     "conformal_threshold",
+    "conformal_threshold",
+    "cross_attack_matrix",
     "det_points",
     "detection_population",
     "detection_report",

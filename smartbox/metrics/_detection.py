@@ -5,16 +5,23 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import auc
+from scipy.integrate import trapezoid
 from sklearn.utils import Bunch
 
+from smartbox.metrics._bootstrap import bootstrap_by_identity
 from smartbox.metrics._checks import check_flags, check_no_nan, check_rate, check_same_labels, check_scores
-from smartbox.metrics._verification import sweep
 
 _RULES = ("all", "successful")
 
 
-def detection_report(y_true: ArrayLike, scores: ArrayLike, *, threshold: float = 0.0) -> Bunch:
+def detection_report(
+    y_true: ArrayLike,
+    scores: ArrayLike,
+    *,
+    threshold: float = 0.0,
+    groups: ArrayLike | None = None,
+    random_state=0,
+) -> Bunch:
     """Figures of merit of a detector; it flags what scores above the threshold.
 
     Parameters
@@ -25,6 +32,11 @@ def detection_report(y_true: ArrayLike, scores: ArrayLike, *, threshold: float =
         Larger is more suspect; any unit. NaN counts as the lowest score: it flags nothing.
     threshold : float, default=0.0
         In the unit of ``scores``.
+    groups : array-like of shape (n_images,), optional
+        Identity of each image, a face and its attacked twin alike. With it the report has ``intervals``.
+    random_state : int, RandomState or None, default=0
+        Draws the identities of the intervals: one seed gives the same draws to all detectors, whose differences can then be
+        compared.
 
     Returns
     -------
@@ -40,11 +52,14 @@ def detection_report(y_true: ArrayLike, scores: ArrayLike, *, threshold: float =
             is less than one image.
         tpr_at_fpr_5 : the same for 5 %.
         n_clean, n_attacked : numbers of images.
+        intervals : only with ``groups``: for each of the rates a pair ``(low, high)``, its 95 % interval over draws of
+            identities; see `bootstrap_by_identity`. NaN where no draw defines the rate.
 
     Raises
     ------
     ValueError
-        If lengths do not fit, if ``y_true`` is not binary, or if ``threshold`` is no number.
+        If lengths do not fit, if ``y_true`` is not binary, if ``threshold`` is no number, or if ``groups`` hold one identity
+        only.
 
     Notes
     -----
@@ -66,21 +81,51 @@ def detection_report(y_true: ArrayLike, scores: ArrayLike, *, threshold: float =
     if not isinstance(threshold, Real) or np.isnan(threshold):
         raise ValueError(f"threshold must be a number, got {threshold!r}; conformal_threshold gives one.")
     scores[np.isnan(scores)] = -np.inf
-    flagged = scores > threshold
-    n_attacked, n_clean = int(attacked.sum()), int((~attacked).sum())
-    hits, alarms = int((flagged & attacked).sum()), int((flagged & ~attacked).sum())
-    roc = sweep(scores, attacked)
-    return Bunch(
-        precision=_ratio(hits, hits + alarms),
-        recall=_ratio(hits, n_attacked),
-        accuracy=float(np.mean(flagged == attacked)),
-        fpr=_ratio(alarms, n_clean),
-        roc_auc=float(auc(roc.far, roc.tar)) if n_attacked and n_clean else float("nan"),
-        tpr_at_fpr_1=_recall_at(roc, 0.01, n_clean),
-        tpr_at_fpr_5=_recall_at(roc, 0.05, n_clean),
-        n_clean=n_clean,
-        n_attacked=n_attacked,
-    )
+    rates = _Rates(scores, attacked, threshold)
+    report = Bunch(**{name: float(value[0]) for name, value in rates(np.ones((1, len(scores)))).items()})
+    report.update(n_clean=int((~attacked).sum()), n_attacked=int(attacked.sum()))
+    if groups is not None:
+        if np.shape(groups) != scores.shape:
+            raise ValueError(
+                f"groups must have one identity an image, ({len(scores)},), got shape {np.shape(groups)}; "
+                "make_detection_set(X, X_adv, groups=y) gives such groups."
+            )
+        found = bootstrap_by_identity(rates, groups, random_state=random_state)
+        report.intervals = Bunch(**{name: (interval.low, interval.high) for name, interval in found.items()})
+    return report
+
+
+class _Rates:
+    """The rates of a report as functions of how often each image counts, ``(n_draws, n_images)``."""
+
+    def __init__(self, scores, attacked, threshold):
+        self.order = np.argsort(-scores, kind="stable")  # by falling score
+        self.attacked, scores = attacked[self.order], scores[self.order]
+        self.n_flagged = np.count_nonzero(scores > threshold)
+        self.ends = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)  # tied scores move together
+
+    def __call__(self, weights):
+        hits, alarms = self._counted(weights, self.attacked), self._counted(weights, ~self.attacked)
+        n_attacked, n_clean = hits[:, -1], alarms[:, -1]
+        n_hits, n_alarms = hits[:, self.n_flagged], alarms[:, self.n_flagged]
+        points = np.append(0, self.ends + 1)
+        with np.errstate(invalid="ignore"):  # NaN where nobody counts
+            recall, fpr = hits[:, points] / n_attacked[:, None], alarms[:, points] / n_clean[:, None]
+            return {
+                "precision": n_hits / (n_hits + n_alarms),
+                "recall": n_hits / n_attacked,
+                "accuracy": (n_hits + n_clean - n_alarms) / (n_attacked + n_clean),
+                "fpr": n_alarms / n_clean,
+                "roc_auc": trapezoid(hits[:, points], alarms[:, points], axis=1) / (n_attacked * n_clean),
+                "tpr_at_fpr_1": _recall_at(recall, fpr, 0.01, n_clean),
+                "tpr_at_fpr_5": _recall_at(recall, fpr, 0.05, n_clean),
+            }
+
+    def _counted(self, weights, kind):
+        """How much of a kind is among the first images, from none of them to all."""
+        counted = np.zeros((len(weights), len(kind) + 1))
+        np.cumsum(weights[:, self.order] * kind, axis=1, out=counted[:, 1:])
+        return counted
 
 
 def detection_population(
@@ -176,11 +221,7 @@ def conformal_threshold(clean_scores: ArrayLike, *, fpr: float = 0.05) -> float:
     return float(np.partition(scores, rank - 1)[rank - 1])
 
 
-def _ratio(part, whole):
-    return part / whole if whole else float("nan")
-
-
-def _recall_at(roc, fpr, n_clean):
-    if n_clean == 0 or fpr < 1 / n_clean:
-        return float("nan")
-    return float(roc.tar[roc.far <= fpr].max())
+def _recall_at(recall, fpr, allowed, n_clean):
+    last = np.count_nonzero(fpr <= allowed, axis=1, keepdims=True) - 1
+    found = np.take_along_axis(recall, np.maximum(last, 0), axis=1)[:, 0]
+    return np.where(allowed * n_clean < 1, np.nan, found)

@@ -200,7 +200,11 @@ def test_targeted_attacks_aim_at_the_targets_of_the_protocol(faces):
 def test_same_seed_gives_identical_tables(results, faces):
     again = Benchmark(faces, parameters=PARAMETERS, seeds=(7,)).run()
     for table, rows in again.tables.items():
-        assert repr(rows) == repr(rows_of(results, table, seed=7))  # NaN is equal to nothing
+        ones, others = [
+            [{key: value for key, value in row.items() if key not in ("ms_per_face", "plain_passes")} for row in found]
+            for found in (rows, rows_of(results, table, seed=7))
+        ]
+        assert repr(ones) == repr(others)  # NaN is equal to nothing
 
 
 def test_passes_grow_seed_by_seed(faces):

@@ -27,7 +27,8 @@ def test_every_exported_class_has_a_name_of_its_own(kind):
     # what detectors judge is no detector, and a classifier around a model no step before it
     exported = [cls for cls in exported if not issubclass(cls, (NetworkFeatures, ModelDefense))]
     known = registry.available(kind)
-    assert sorted(map(id, known.values())) == sorted(map(id, exported))
+    named = [cls for name, cls in known.items() if not registry.preset(kind, name)]
+    assert sorted(map(id, named)) == sorted(map(id, exported))
     assert all(issubclass(cls, base) for cls in known.values())
     plain = [name.replace("_", "") for name in known]
     assert len(set(plain)) == len(plain)
@@ -36,7 +37,8 @@ def test_every_exported_class_has_a_name_of_its_own(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_name_finds_and_makes_its_class(kind):
     for name, cls in registry.available(kind).items():
-        for spelled in (name, name.upper(), name.replace("_", "-"), cls.__name__):
+        in_python = () if registry.preset(kind, name) else (cls.__name__,)
+        for spelled in (name, name.upper(), name.replace("_", "-"), *in_python):
             assert registry.find(kind, spelled) == (name, cls)
         assert type(registry.make(kind, name, {})) is cls
 
@@ -49,6 +51,19 @@ def test_what_the_run_supplies_is_not_to_be_set():
         with pytest.raises(ValueError, match=f"has no parameter {supplied!r}"):
             registry.make("defense", name, {supplied: 1})
     assert "estimator" in registry.settable(smartbox.detectors.BinaryInputDetector)
+
+
+@pytest.mark.parametrize("rule", ["en", "l1"])
+def test_the_decision_rules_of_ead_have_names_of_their_own(rule):
+    assert registry.find("attack", f"EAD-{rule}") == (f"ead_{rule}", smartbox.attacks.EAD)
+    attack = registry.make("attack", f"ead_{rule}", {"beta": 0.01})
+    assert (attack.decision_rule, attack.beta, attack.model) == (rule, 0.01, None)
+    assert registry.make("attack", f"ead_{rule}", {"decision_rule": rule}).decision_rule == rule
+    other = {"en": "l1", "l1": "en"}[rule]
+    with pytest.raises(
+        ValueError, match=f"'ead_{rule}' stands for decision_rule='{rule}', got '{other}': choose 'ead'"
+    ):
+        registry.make("attack", f"ead_{rule}", {"decision_rule": other})
 
 
 @pytest.mark.parametrize(

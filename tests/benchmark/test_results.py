@@ -14,9 +14,10 @@ from sklearn.utils import Bunch
 from smartbox._records import PACKAGES
 from smartbox.benchmark import Benchmark, Results
 from smartbox.benchmark._figures import example_figure, save_example_figure
+from smartbox.benchmark._folding import _parts, percent, plain
 from smartbox.benchmark._plan import make_plan
 from smartbox.benchmark._results import METRICS, provenance
-from smartbox.benchmark._tables import _parts, percent, plain, remarks, tables
+from smartbox.benchmark._tables import remarks, tables
 
 
 def test_seeds_are_merged_into_mean_lowest_and_highest(results):

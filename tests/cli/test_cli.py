@@ -19,7 +19,7 @@ import smartbox
 from smartbox import FaceClassifier, cli, datasets
 from smartbox.benchmark import Results
 from smartbox.benchmark._plan import make_plan
-from smartbox.benchmark._registry import KINDS, OF_THE_RUN, available
+from smartbox.benchmark._registry import KINDS, OF_THE_RUN, available, preset
 from smartbox.cli import _terminal
 from smartbox.cli._docstrings import citation, references
 from smartbox.cli._docstrings import parameters as parameters_of
@@ -204,7 +204,7 @@ def test_everything_listed_can_be_set(run):
         for name, cls in available(kind).items():
             for key, parameter in inspect.signature(cls).parameters.items():
                 if key not in OF_THE_RUN:
-                    parameters[f"{kind}.{name}.{key}"] = parameter.default
+                    parameters[f"{kind}.{name}.{key}"] = preset(kind, name).get(key, parameter.default)
     plan = make_plan(**chosen, parameters=parameters, seeds=[0])
     assert {plural: sorted(plan[kind]) for kind, plural in KINDS.items()} == {k: sorted(v) for k, v in chosen.items()}
 
