@@ -117,7 +117,14 @@ def bench(
     from smartbox.protocol import check_identities
 
     if metrics is None:
-        metrics = ("verification", "identification", *_DETECTION_METRICS[protocol], "success", "median_l2", "median_linf")
+        metrics = (
+            "verification",
+            "identification",
+            *_DETECTION_METRICS[protocol],
+            "success",
+            "median_l2",
+            "median_linf",
+        )
     check_metrics(metrics, detectors)
     # Thirty passes do what sixty do to three digits; the class keeps sixty for faces that are harder than these.
     choices = {
