@@ -39,7 +39,7 @@ def curved():
 
 @pytest.mark.parametrize("sigma", [0.05, 0.1, 2.0])
 def test_radius_is_the_distance_to_the_boundary_of_an_affine_model(affine, sigma):
-    """Up to the statistical bound. With sigma 2 nearly all noise leaves [0, 1]: cut off, it would certify too much."""
+    """Up to the statistical bound."""
     face, X, distance = affine
     smoothed = RandomizedSmoothing(face, sigma=sigma, n_draws=4000, random_state=0)
     certificates = smoothed.certify(X)
@@ -52,6 +52,19 @@ def test_radius_is_the_distance_to_the_boundary_of_an_affine_model(affine, sigma
     assert (certificates.radius >= least - 1e-9).all() and (certificates.radius[least > 0] > 0).all()
     most = sigma * norm.ppf(0.001 ** (1 / 4000))
     np.testing.assert_allclose(certificates.radius[certificates.count == 4000], most)
+
+
+def test_noise_is_not_cut_off():
+    """Dark images, and a class for darker ones: cut at 0, noise would make them brighter and the radius too large."""
+    X = np.linspace(0.03, 0.06, 20, dtype=np.float32)[:, None, None, None] * np.ones((20, *SHAPE), np.float32)
+    weights = np.stack([np.ones(20), np.zeros(20)])
+    face = affine_face(weights, [-20 * 0.02, 0], SHAPE)  # the first label where the mean exceeds 0.02
+    distance = (X.mean(axis=(1, 2, 3)) - 0.02) * np.sqrt(20)
+    certificates = RandomizedSmoothing(face, sigma=0.1, n_draws=4000, random_state=0).certify(X)
+    assert (certificates.label == 0).all() and (certificates.radius <= distance).all()
+    assert (certificates.radius > 0.5 * distance).mean() > 0.9
+    p = norm.cdf(distance / 0.1)
+    assert (np.abs(certificates.count / 4000 - p) < 5 * np.sqrt(p * (1 - p) / 4000)).all()
 
 
 def test_bounds_fail_as_rarely_as_alpha_says(affine):
