@@ -107,9 +107,14 @@ class Templates:
 def leading(scores, count):
     """Columns of the ``count`` largest scores of each row, the largest first; of equals the first."""
     if count < scores.shape[1]:
-        last = -np.partition(-scores, count - 1, axis=1)[:, count - 1 : count]
-        above, level = scores > last, scores == last
-        kept = above | (level & (np.cumsum(level, axis=1) <= count - above.sum(axis=1, keepdims=True)))
+        last = np.partition(scores, -count, axis=1)[:, -count, None]
+        kept = scores >= last
+        tied = np.flatnonzero(np.count_nonzero(kept, axis=1) > count)
+        if tied.size:
+            level = scores[tied] == last[tied]
+            spare = np.count_nonzero(kept[tied], axis=1) - count
+            n_level = np.count_nonzero(level, axis=1)
+            kept[tied] &= ~level | (np.cumsum(level, axis=1) <= (n_level - spare)[:, None])
         columns = np.nonzero(kept)[1].reshape(len(scores), count)
     else:
         columns = np.broadcast_to(np.arange(count), scores.shape)

@@ -36,9 +36,9 @@ class Eyeglasses(BaseAttack):
     momentum : float, default=0.4
         Share of the last step that the next one keeps.
     smoothness : float, default=0.0
-        Weight of the frame's total variation against the loss, for colours that a camera can tell apart; the paper prints with 3.
+        Weight of the frame's total variation beside the loss, for patches of colour that a camera can tell apart.
     printability : float, default=0.0
-        Weight of the distance to printable colours, 16 levels in each channel; the paper prints with 5.
+        Weight of the distance to printable colours, 16 levels in each channel, beside the loss.
     shared : bool, default=False
         Whether images with the same label in ``y`` show one person, who wears one frame on all of them; they must be in one
         batch.
@@ -59,9 +59,10 @@ class Eyeglasses(BaseAttack):
     Notes
     -----
     The three gradients, of the loss, the variation and the printability, each have their largest entry brought to 1 before they
-    are weighed. Colours are those of 8 bits after each step. The frame starts as the best of five grey ones, and stops when the
-    label's probability falls below 1 % (dodging) or exceeds 95 % (impersonation), in the mean over the wearer's images. Unlike
-    the paper, a step that leaves [0, 1] is cut there rather than skipped, and spectacles do not move on the face.
+    are weighed, so that a weight of 1 counts as much as the loss. Colours are those of 8 bits after each step. The frame starts
+    as the best of five grey ones, and stops when the label's probability falls below 1 % (dodging) or exceeds 95 % (impersonation),
+    in the mean over the wearer's images. Unlike the paper, a step that leaves [0, 1] is cut there rather than skipped, and
+    spectacles do not move on the face.
 
     References
     ----------
