@@ -46,7 +46,7 @@ class TrainRun(Pass):
 
     def __init__(self, faces, plan, seed, *, model=None, fpr=0.05, verbose=0):
         super().__init__(faces.images, faces.target, {}, plan, seed, verbose)
-        self.faces, self.model, self.fpr = faces, model, fpr
+        self.faces, self.model, self.fpr, self.face = faces, model, fpr, None
         self.rows, self.learnt_from = [], []
 
     def run(self):
