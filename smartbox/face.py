@@ -175,6 +175,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         self._validate_params()
         if is_network(self.network):
             return self._fit_nothing(X, y)
+        self._columns = None
         return self._fit(X, y, sample_weight, validation_data, Lesson())
 
     def _fit(self, X, y, sample_weight, validation_data, lesson):
@@ -193,7 +194,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
                 f"the network has {engine.n_outputs} outputs, but y holds {len(classes)} identities: the "
                 "builder must use the n_classes that it is given."
             )
-        index = np.searchsorted(classes, y).astype(np.int32)
+        index = self._outputs_of(np.searchsorted(classes, y).astype(np.int32))
         X, index, sample_weight = lesson.begin(network, X, index, sample_weight)
         n_steps = self.epochs * -(-len(X) // self.batch_size)
         self.history_ = train(
@@ -211,7 +212,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             verbose=self.verbose,
             lesson=lesson,
         )
-        self._adopt(network, classes)
+        self._adopt(network, classes, self._columns)
         return self
 
     def logits(self, X):
@@ -261,7 +262,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         X, engine = self._ready(X)
         y = check_labels(y, len(X), self.classes_)
         index = self.label_index(y)
-        index = index if self._columns is None else self._columns[index]
+        index = self._outputs_of(index)
         values, logits, gradient = engine.value_and_gradient(X, index, objective)
         return values, self._sorted(logits), gradient
 
@@ -445,6 +446,9 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
     def _unsorted(self, cotangents):
         return cotangents if self._columns is None else cotangents[:, np.argsort(self._columns)]
 
+    def _outputs_of(self, index):
+        return index if self._columns is None else self._columns[index]
+
     def _output_labels(self):
         """The label of each output of the network, in its order."""
         return self.classes_ if self._columns is None else self.classes_[np.argsort(self._columns)]
@@ -506,7 +510,7 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
             raise ValueError(f"expected validation_data as a tuple (X, y), got {type(validation_data).__name__}.")
         X_val = check_images(validation_data[0], image_shape=self.image_shape_, name="validation_data[0]")
         y_val = check_labels(validation_data[1], len(X_val), classes, name="validation_data[1]")
-        return X, y, weight, (X_val, np.searchsorted(classes, y_val))
+        return X, y, weight, (X_val, self._outputs_of(np.searchsorted(classes, y_val)))
 
     def _fit_nothing(self, X, y):
         X = check_images(X, image_shape=self._engine(self.network).image_shape)

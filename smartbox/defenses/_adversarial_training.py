@@ -19,10 +19,11 @@ class AdversarialTraining(RetrainedClassifier):
     Parameters
     ----------
     estimator : FaceClassifier
-        What to train, never changed itself: a network of its kind is trained from new weights, by its ``epochs``,
-        ``optimizer`` and so on. In static mode it is also what is attacked, once trained: a fitted one, or one around a
-        given network, is taken as it is; of any other a clone is trained first. Clones of this classifier hold, as
-        scikit-learn has it, an unfitted ``estimator``, unless that is around a given network or in a FrozenEstimator.
+        What to train, by its ``epochs``, ``optimizer`` and so on; never changed itself. A fitted one, or one around a given
+        network, is the network that static mode attacks, and whose weights the other modes begin at, which is the quicker way
+        to a robust network. Of an unfitted one static mode trains a clone to attack, and the other modes begin at new weights.
+        Clones of this classifier hold, as scikit-learn has it, an unfitted ``estimator``, unless that is around a given network
+        or in a FrozenEstimator.
     attack : BaseAttack
         What makes the attacked images; its ``model`` is supplied. A targeted one aims at labels drawn at random. One that
         could stop at the first success goes on to its largest loss.
@@ -59,7 +60,8 @@ class AdversarialTraining(RetrainedClassifier):
     for the new one: judge it by attacks on this classifier too, and by the worse of the two figures.
 
     An epoch of "pgd" costs as much as ``max_iter + 1`` ordinary ones. Attacks see the network in inference mode: dropout is off
-    and batch norm at rest. Where a network stays at chance under the full attack, ``warm_up`` helps.
+    and batch norm at rest. A network that begins at new weights may stay at chance
+    under the attack: begin at a trained one, or use ``warm_up``.
 
     References
     ----------
@@ -112,14 +114,15 @@ class AdversarialTraining(RetrainedClassifier):
                 "AdversarialTraining has no attack: pass one, e.g. AdversarialTraining(face, PGD(None, eps='2/255')). None is "
                 "only for the benchmark, which supplies its own."
             )
-        face, attack_state = untrained(self.estimator), getattr(self.attack, "random_state", None)
+        face = untrained(self.estimator, keep_weights=self.mode != "static")
+        attack_state = getattr(self.attack, "random_state", None)
         if self.random_state is not None:
             rng = check_random_state(self.random_state)
-            face.set_params(random_state=new_seed(rng))
+            face.random_state = new_seed(rng)
             attack_state = new_seed(rng)
         if self.mode == "static":
             self.first_ = self._first(face, X, y, sample_weight, validation_data)
-            face.set_params(random_state=new_seed(face.random_state))  # or the new network would begin as the first did
+            face.random_state = new_seed(face.random_state)  # or the new network would begin as the first did
             lesson = StaticLesson(self.attack, attack_state, self.first_)
         elif self.mode == "pgd":
             lesson = OwnAttackLesson(self.attack, attack_state, self.warm_up)

@@ -92,10 +92,10 @@ class DefensiveDistillation(RetrainedClassifier):
     def _train(self, X, y, sample_weight, validation_data):
         teacher, student = untrained(self.estimator), untrained(self.estimator)
         if self.random_state is not None:
-            teacher.set_params(random_state=new_seed(check_random_state(self.random_state)))
+            teacher.random_state = new_seed(check_random_state(self.random_state))
         teacher._fit(X, y, sample_weight, validation_data, _TeacherLesson(self.temperature))
         self.teacher_ = sealed(teacher)
-        student.set_params(random_state=new_seed(teacher.random_state))  # or it would begin as the teacher did
+        student.random_state = new_seed(teacher.random_state)  # or it would begin as the teacher did
         return sealed(
             student._fit(X, y, sample_weight, validation_data, _StudentLesson(self.temperature, self.teacher_))
         )

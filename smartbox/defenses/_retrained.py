@@ -119,13 +119,21 @@ def thawed(estimator):
     return estimator
 
 
-def untrained(estimator):
-    """A FaceClassifier to train that makes its network as ``estimator`` does, given or trained though that may be."""
+def untrained(estimator, *, keep_weights=False):
+    """A FaceClassifier to train that makes its network as ``estimator`` does, given or trained though that may be.
+
+    With ``keep_weights``, where it is trained, training begins at its weights.
+    """
     estimator = thawed(estimator)
     parameters = estimator.get_params(deep=False)
-    if not is_network(estimator.network):
-        return clone(estimator)
-    return FaceClassifier(**{**parameters, "network": _SameLayers(estimator.network)})
+    trained = getattr(estimator, "network_", None) if keep_weights else None
+    if trained is not None:
+        face = FaceClassifier(**{**parameters, "network": _SameLayers(trained, keep_weights=True)})
+        face._columns = estimator._columns
+        return face
+    if is_network(estimator.network):
+        return FaceClassifier(**{**parameters, "network": _SameLayers(estimator.network)})
+    return clone(estimator)
 
 
 def sealed(face):
@@ -139,10 +147,11 @@ def new_seed(random_state):
 
 
 class _SameLayers:
-    """Builds a network of the same layers as a given one, with new weights."""
+    """Builds a network of the same layers as a given one, with new weights or its own."""
 
-    def __init__(self, network):
+    def __init__(self, network, *, keep_weights=False):
         self.network = network
+        self.keep_weights = keep_weights
 
     def __call__(self, image_shape, n_classes):
         import keras
@@ -151,6 +160,9 @@ class _SameLayers:
         if outputs != n_classes:
             raise ValueError(
                 f"the network of the estimator has {outputs} outputs, but y holds {n_classes} identities: give the faces that it "
-                "was trained on, or a FaceClassifier that builds its network (network='paper' or a builder)."
+                "was trained on, or a FaceClassifier that builds its network (network='paper' or a builder) and is not fitted."
             )
-        return keras.models.clone_model(self.network)
+        network = keras.models.clone_model(self.network)
+        if self.keep_weights:
+            network.set_weights(self.network.get_weights())
+        return network

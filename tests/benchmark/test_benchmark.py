@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn.pipeline import make_pipeline
 from sklearn.utils import Bunch
 
 from smartbox import FaceClassifier
@@ -12,6 +13,7 @@ from smartbox.benchmark import Benchmark
 from smartbox.benchmark._pass import Pass
 from smartbox.benchmark._plan import _OPTIMIZERS, check_image_size, check_metrics, make_plan
 from smartbox.datasets import make_detection_set, make_faces
+from smartbox.defenses import AdversarialTraining, DenoisingAutoencoder
 from smartbox.detectors import ConvFilterDetector, PCADetector
 from smartbox.metrics import detection_report, verification_accuracy
 from smartbox.networks import paper_network
@@ -55,6 +57,40 @@ def test_mitigation_row_is_what_the_steps_by_hand_give(results, by_hand, metric)
     row = row_of(results, "mitigation", seed=7, attack="fgsm", metric=metric)
     assert {name: row[name] for name in expected} == pytest.approx(expected, abs=1e-12)
     assert row["n"] == len(by_hand.y) and row["defense"] == "gaussian_blur"
+
+
+def test_mitigations_that_train_learn_from_the_runs_own_attack_and_network(faces, by_hand):
+    parameters = {key: PARAMETERS[key] for key in ("network.epochs", "network.learning_rate", "attack.fgsm.eps")}
+    run = Benchmark(
+        faces, attacks=["fgsm"], defenses=["adversarial_training", "denoising_autoencoder"], detectors=[], seeds=[7],
+        parameters={**parameters, "defense.denoising_autoencoder.epochs": 1},
+    ).run()  # fmt: skip
+    attack = FGSM(by_hand.face, eps=EPS, random_state=7)
+    models = {
+        "adversarial_training": AdversarialTraining(by_hand.face, attack, random_state=7).fit(
+            by_hand.X_train, by_hand.y_train
+        ),
+        "denoising_autoencoder": make_pipeline(
+            DenoisingAutoencoder([attack], epochs=1, random_state=7).fit(by_hand.X_train), by_hand.face
+        ),
+    }
+    for name, model in models.items():
+        sets = {
+            "clean_mitigated": by_hand.X,
+            "transferred": by_hand.attack(by_hand.face),
+            "adaptive": by_hand.attack(model),
+        }
+        right = {column: model.predict(X) == by_hand.y for column, X in sets.items()}
+        right["worst"] = right["transferred"] & right["adaptive"]
+        row = row_of(run, "mitigation", defense=name, metric="identification")
+        assert {column: row[column] for column in right} == pytest.approx(
+            {key: np.mean(each) for key, each in right.items()}
+        )
+        assert ("fgsm", name) in run.examples.mitigated
+    np.testing.assert_array_equal(
+        run.examples.mitigated["fgsm", "adversarial_training"], run.examples.attacked["fgsm"]
+    )  # another network sees the images themselves
+    assert "attack" not in run.provenance["parameters"]["defense.adversarial_training"]
 
 
 def test_worst_counts_faces_that_are_right_under_both(results, by_hand):

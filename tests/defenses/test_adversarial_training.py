@@ -261,6 +261,24 @@ def test_of_a_given_network_the_layers_are_trained_anew(mode, tmp_path):
     assert clone(trained).estimator.network_ is network
 
 
+@pytest.mark.parametrize("mode", ["pgd", "trades"])
+@pytest.mark.parametrize("classes", [["ann", "bob", "eve"], ["eve", "ann", "bob"]])
+def test_other_modes_begin_at_the_weights_of_a_fitted_estimator(mode, classes):
+    """With a learning rate next to nothing the network stays what it was, whatever the order of its outputs."""
+    X, y = blobs()
+    network = learner().fit(X, np.array(classes)[np.searchsorted(NAMES, y)]).network_
+    first = FaceClassifier.from_network(network, classes=np.unique(classes)).set_params(epochs=1, learning_rate=1e-9)
+    shuffled = FaceClassifier.from_network(network, classes=classes).set_params(epochs=1, learning_rate=1e-9)
+    for given in (first, shuffled, FrozenEstimator(shuffled)):
+        trained = robust(mode, given).fit(X, y, validation_data=(X, y))
+        np.testing.assert_allclose(
+            trained.logits(X), given.logits(X) if given is first else shuffled.logits(X), atol=1e-4
+        )
+        assert trained.classes_.tolist() == list(NAMES) and trained.estimator_.network_ is not network
+        history = trained.estimator_.history_
+        assert history["val_accuracy"][0] == trained.score(X, y)
+
+
 def test_random_state_decides_everything():
     X, y = blobs()
     attack = PGD(None, eps=0.1, max_iter=1)
