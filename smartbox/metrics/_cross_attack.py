@@ -57,6 +57,8 @@ def cross_attack_matrix(
         fpr : ndarray of shape (n_rows, n_columns)
             Share of the clean test images above the threshold.
 
+        Every image counts, one that an attack left as it was too.
+
     Raises
     ------
     ValueError

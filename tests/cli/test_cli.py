@@ -50,6 +50,17 @@ def test_quiet_prints_tables_alone_for_several_seeds(run, folder, tmp_path):
         assert [row["seed"] for row in csv.DictReader(file)] == ["3", "4"]
 
 
+@pytest.mark.parametrize(
+    ("protocol", "words"), [("paper", "paper:"), ("cross", "Trained on"), ("committed", "unaware")]
+)
+def test_each_protocol_has_its_own_table_of_detection(run, folder, tmp_path, protocol, words):
+    code, out, _ = run("bench", "--data", folder, *TINY, "--quiet", "--defenses", "none", "--protocol", protocol)
+    assert code == 0 and "Detection (%)" in out and words in out
+    whole = json.loads((tmp_path / "smartbox-results" / "results.json").read_text())
+    assert whole["provenance"]["protocol"] == protocol
+    assert all(row["ms_per_face"] > 0 and "roc_auc_low" in row for row in whole["tables"]["detection"])
+
+
 def test_mixed_sizes_are_resized(run, folder, tmp_path):
     mixed = shutil.copytree(folder, tmp_path / "mixed")
     Image.new("L", (50, 70), 99).save(mixed / "person0" / "00.pgm")

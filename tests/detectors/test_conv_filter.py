@@ -11,7 +11,7 @@ from sklearn.svm import SVC, LinearSVC
 
 from smartbox import FaceClassifier
 from smartbox.datasets import make_detection_set
-from smartbox.detectors import ConvFilterDetector, ConvFilterStatistics, _conv_filter
+from smartbox.detectors import ConvFilterDetector, ConvFilterStatistics, _conv_filter, _conv_statistics
 from smartbox.detectors._group_scaler import GroupScaler
 from smartbox.metrics import conformal_threshold
 from tests.doubles import small_network
@@ -29,6 +29,37 @@ def test_order_statistics_are_numpys(face, attacked):
     responses = face.activations(X, ["conv2"])[0].reshape(150, -1, 6).astype(np.float64)
     expected = [responses.min(axis=1), responses.max(axis=1), *np.percentile(responses, [25, 50, 75], axis=1)]
     np.testing.assert_allclose(F[:, 6:], np.hstack(expected), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("silent", [0, 0.3, 0.6, 0.9, 1])
+@pytest.mark.parametrize("n_places", [1, 2, 37, 40])
+def test_order_statistics_at_any_share_of_silent_places(silent, n_places):
+    """Only what stands above its minimum is sorted: all of a channel, some of it or nothing, and negative values too."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(3, 5, n_places)).astype(np.float32)
+    values[rng.random(values.shape) < silent] = -4
+    expected = [values.min(axis=2), values.max(axis=2), *np.percentile(values.astype(np.float64), [25, 50, 75], axis=2)]
+    np.testing.assert_allclose(_conv_statistics._order_statistics(values), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_gradient_goes_to_the_first_place_where_a_statistic_is_attained():
+    values = np.array([[[0, 3, 0, 0, 1, 0, 0, 0, 2], [5, 1, 2, 2, 9, 4, 7, 8, 3]]], dtype=np.float32)
+    for statistic, places in enumerate([(0, 1), (1, 4), (0, 2), (0, 5), (4, 6)]):
+        # of nine places the quartiles are the third, the fifth and the seventh: of the second image 2, 4 and 7
+        cotangents = np.zeros((5, 1, 2), dtype=np.float32)
+        cotangents[statistic] = 1
+        gradient = np.zeros((2, 9, 1), dtype=np.float32)
+        _conv_statistics._add_order_statistics(gradient, values, cotangents)
+        expected = np.zeros_like(gradient)
+        expected[[0, 1], places] = 1
+        np.testing.assert_array_equal(gradient, expected)
+
+
+def test_outputs_without_places_are_one_place(face, attacked):
+    X = attacked.clean[:20]
+    F = ConvFilterStatistics(face, layers="dense1").fit(X).transform(X)
+    responses = face.activations(X, ["dense1"])[0]
+    np.testing.assert_allclose(F[:, 16:], np.tile(responses, 5), rtol=1e-6)
 
 
 def test_components_are_scikit_learns(face, attacked):
