@@ -229,8 +229,9 @@ def instances(cls, model):
     needed = [
         name for name, parameter in inspect.signature(cls).parameters.items() if parameter.default is parameter.empty
     ]
-    for parameters in PARAMETERS.get(cls.__name__.removeprefix("Tabular"), [{}]):
-        yield cls(**{name: supplied[name] for name in needed} | parameters)
+    name = cls.__name__
+    for parameters in PARAMETERS.get(name, PARAMETERS.get(name.removeprefix("Tabular"), [{}])):
+        yield cls(**{name: supplied[name] for name in needed if name not in parameters} | parameters)
 
 
 def on_tables():
