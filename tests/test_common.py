@@ -224,13 +224,12 @@ EXCUSES = {
 }
 
 
-def instances(cls, model):
+def instances(cls, model, choices=None):
     supplied = {"model": model, "attack": FGSM(model, eps=0.05), "estimator": LEARNER}
     needed = [
         name for name, parameter in inspect.signature(cls).parameters.items() if parameter.default is parameter.empty
     ]
-    name = cls.__name__
-    for parameters in PARAMETERS.get(name, PARAMETERS.get(name.removeprefix("Tabular"), [{}])):
+    for parameters in choices or PARAMETERS.get(cls.__name__, [{}]):
         yield cls(**{name: supplied[name] for name in needed if name not in parameters} | parameters)
 
 
@@ -270,7 +269,7 @@ def test_image_checks(estimator, check):
 @parametrize_with_checks(
     [
         tabular(FaceClassifier)(two_layers, epochs=40, learning_rate=0.1, random_state=0),
-        *(next(instances(tabular(cls), NumpyModel())) for cls in TRAIN_NETWORKS),
+        *(next(instances(tabular(cls), NumpyModel(), PARAMETERS[cls.__name__])) for cls in TRAIN_NETWORKS),
     ],
     expected_failed_checks=excuses,
 )
