@@ -60,7 +60,7 @@ class Eyeglasses(BaseAttack):
     -----
     The three gradients, of the loss, the variation and the printability, each have their largest entry brought to 1 before they
     are weighed, so that a weight of 1 counts as much as the loss. Colours are those of 8 bits after each step. The frame starts
-    as the best of five grey ones, and stops when the label's probability falls below 1 % (dodging) or exceeds 95 % (impersonation),
+    as the best of five grey ones, and stops when the label's probability is below 1 % (dodging) or above 95 % (impersonation),
     in the mean over the wearer's images. Unlike the paper, a step that leaves [0, 1] is cut there rather than skipped, and
     spectacles do not move on the face.
 
