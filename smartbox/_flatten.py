@@ -61,7 +61,8 @@ class Flattener:
 
     def _add(self, value, where):
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiubU":
-            self._note(value, "array", self.arrays, np.asarray(value))
+            # A view keeps the order of its axes in memory, by which products round.
+            self._note(value, "array", self.arrays, value if value.flags.forc else np.array(value, order="K"))
         elif is_network(value) or isinstance(value, PackedNetwork):
             packed = (value.config, value.weights) if isinstance(value, PackedNetwork) else pack(value)
             self._add_network(value, *packed, where)
@@ -101,16 +102,12 @@ class Flattener:
         state = {name: value for name, value in state.items() if name not in _LEFT_OUT}
         if "memory" in state:
             state["memory"] = None  # a folder of pickles on this machine
-        return {name: self.flatten(value, f"{where}.{name}") for name, value in state.items()}
+        return {name: self.flatten(value, f"{where}.{name}") for name, value in _without_makers(state).items()}
 
     def _face(self, face, where):
         fitted, parameters = hasattr(face, "network_"), face.get_params(deep=False)
         parameters = {name: value for name, value in parameters.items() if not (fitted and name in TRAINING_ONLY)}
-        for name in ("network", "optimizer"):
-            value = parameters.get(name)
-            if name in parameters and not isinstance(value, str) and not is_network(value):
-                parameters[name] = f"<{getattr(value, '__name__', type(value).__name__)}, which no file holds>"
-        state = {"parameters": self.flatten(parameters, where)}
+        state = {"parameters": self.flatten(_without_makers(parameters), where)}
         if fitted:
             state["network"] = self.flatten(face.network_, f"{where}.network_")
             state["classes"] = self.flatten(face._output_labels().tolist(), f"{where}.classes_")
@@ -184,6 +181,16 @@ class Builder:
             BaseEstimator.__setstate__(estimator, state)  # warns of another version of scikit-learn
         else:
             vars(estimator).update(state)
+
+
+def _without_makers(state):
+    """A copy in which a builder of networks or an optimiser, which count for training only, is a text that says so."""
+    kept = dict(state)
+    for name in ("network", "optimizer"):
+        value = kept.get(name)
+        if value is not None and not isinstance(value, str) and not is_network(value):
+            kept[name] = f"<{getattr(value, '__name__', type(value).__name__)}, which no file holds>"
+    return kept
 
 
 def built_face(parameters, network=None, classes=None, history=None):

@@ -5,7 +5,7 @@ import click
 from smartbox.cli._terminal import console
 
 
-@click.command("list", short_help="Names and parameters for bench and attack.")
+@click.command("list", short_help="Names and parameters for the other commands.")
 @click.argument("name", required=False)
 def list_(name):
     """Name the attacks, defences, detectors and metrics, with their parameters, defaults and papers; with NAME, describe all

@@ -39,14 +39,15 @@ def find_model(model, data):
 
 
 def load_model(path):
-    """A fitted FaceClassifier from either kind of file."""
+    """A fitted face model from either kind of file."""
+    from smartbox._model import FaceModelMixin
     from smartbox.face import FaceClassifier
     from smartbox.persistence import load
 
     if path.suffix == ".keras":
         return FaceClassifier.from_network(path)
     model = load(path)
-    if not isinstance(model, FaceClassifier):
+    if not isinstance(model, FaceModelMixin):
         raise ValueError(
             f"{path} holds a {type(model).__name__}, expected a face classifier: 'smartbox train' makes one."
         )

@@ -11,6 +11,7 @@ from smartbox.cli._options import Shape, parse_settings
 from smartbox.cli._terminal import check_writable, console, import_tensorflow_quietly
 
 _SHAPE = (96, 84)
+_LOW = 0.5  # accuracy before any attack
 
 attack_option = click.option(
     "--attack", "attacks", multiple=True, metavar="NAME", help="Repeat for more. 'smartbox list' shows all names."
@@ -186,3 +187,11 @@ def print_figures(run):
         for row in run.rows:
             table.add_row(Text(row["faces"]), f"{100 * row['accuracy']:.2f} %", str(row["n"]))
     terminal.print(table)
+    right = 1.0 if run.face is None else float((run.face.predict(run.X) == run.y).mean())
+    if right < _LOW:
+        terminal.print(
+            Text(
+                f"Remark: without any attack the network identifies only {100 * right:.0f} % of the test faces, so that other "
+                "figures say little; train it longer (network.epochs), or on more or larger images."
+            )
+        )

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
+from sklearn.utils.validation import has_fit_parameter
 
 from smartbox._compat import FrozenEstimator
 from smartbox._records import circumstances, data_record, file_sha256, image_keys, jsonable
@@ -106,7 +107,12 @@ class TrainRun(Pass):
         if "verbose" in takes:
             defense.set_params(verbose=self.verbose)
         self.say(f"{name} learns")
-        defense.fit(self.training.X, self.training.y)
+        watched = (
+            {"validation_data": (self.X_validation, self.y_validation)}
+            if has_fit_parameter(defense, "validation_data")
+            else {}
+        )
+        defense.fit(self.training.X, self.training.y, **watched)
         defended = defense
         if not hasattr(defense, "predict"):
             defended = Pipeline([(name, FrozenEstimator(defense)), ("face", FrozenEstimator(self.face))])

@@ -45,6 +45,7 @@ def test_a_network(run, folder, tmp_path):
     np.testing.assert_array_equal(loaded.logits(faces.images), by_hand.logits(faces.images))
     assert loaded.classes_.tolist() == ["person0", "person1"]
     assert f"{100 * by_hand.score(faces.images[test], names[test]):.2f} %" in out
+    assert ("Remark: " in out) == (by_hand.score(faces.images[test], names[test]) < 0.5)
     about = read_file("network.smartbox")[1]
     unseen = np.isin(image_keys(faces.images), np.array(about.pop("learnt_from"), dtype=np.uint64), invert=True)
     assert np.flatnonzero(unseen).tolist() == test.tolist()
