@@ -8,7 +8,18 @@ from sklearn.pipeline import make_pipeline
 
 from smartbox import as_face_model
 from smartbox._expectation import ExpectedModel
-from smartbox.attacks import APGD, DDN, FGSM, MIFGSM, PGD, AutoAttack, CarliniL2, DeepFool, Square
+from smartbox.attacks import (
+    APGD,
+    DDN,
+    FGSM,
+    MIFGSM,
+    PGD,
+    AutoAttack,
+    CarliniL2,
+    DeepFool,
+    Square,
+    UniversalPerturbation,
+)
 from smartbox.base import BaseDefense, BaseDetector
 from smartbox.defenses import BitDepthReduction, GaussianBlur, MedianFilter, Randomization, TotalVariation
 from smartbox.estimator_checks import example_images
@@ -221,6 +232,14 @@ def test_averaging_beats_a_single_draw_and_the_attack_that_ignores_the_defence()
         ]
         kept[name] = np.mean(again)
     assert kept["met"] < kept["ignored"] - 0.03
+
+
+def test_a_universal_perturbation_is_learnt_over_draws():
+    pipeline = make_pipeline(Doubt(share=0.05, random_state=0), FACE)
+    attack = UniversalPerturbation(pipeline, eps=0.3, max_iter=5, random_state=0).fit(X)
+    again = UniversalPerturbation(pipeline, eps=0.3, max_iter=5, random_state=0, batch_size=7).fit(X)
+    np.testing.assert_allclose(attack.perturbation_, again.perturbation_, atol=1e-6)
+    assert attack.generate(X).shape == X.shape and attack.fooling_rate_ > 0.3
 
 
 def test_two_steps_with_chance_and_nested_pipelines():

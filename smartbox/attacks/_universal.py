@@ -3,7 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils import gen_batches
+from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 from smartbox import _norms
@@ -36,7 +36,7 @@ class UniversalPerturbation(BaseAttack):
     batch_size : int, default=128
         Images at a time; the result does not depend on it.
     random_state : int, RandomState or None, default=None
-        Not used: nothing is drawn. Here so that all attacks can be seeded alike.
+        Draws the chance in a Pipeline's steps, while `fit` learns; nothing else is drawn.
     verbose : int, default=0
         Above 0 shows a progress bar.
 
@@ -141,7 +141,8 @@ class UniversalPerturbation(BaseAttack):
         model = self._face_model()
         X = check_images(self._check_images(X, reset=True), image_shape=model.image_shape_)
         y = self._labels(y, len(X), model) if self.targeted else identify(model, X)
-        best, self.fooling_rate_, self.n_iter_ = self._learn(model, X, y)
+        seed = check_random_state(self.random_state).randint(2**63, dtype=np.int64)
+        best, self.fooling_rate_, self.n_iter_ = self._learn(self._seen(model, seed), X, y)
         self.perturbation_ = best.reshape(X.shape[1:])
         return self
 

@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from sklearn.utils import gen_batches
 
 from smartbox._compat import Interval
 from smartbox.base import BaseDefense
@@ -13,6 +14,7 @@ _BEND = np.float32(1 / 255)
 _STEP = np.float32(1.0)  # of the image; that of its dual follows, 8 being the largest curvature of the differences
 _RIDGE = np.float32(1e-3)  # for dropped pixels that nothing holds
 _BACKWARD_STEPS = 40
+_AT_ONCE = 8  # images, whose arrays stay in the cache
 
 
 class TotalVariation(BaseDefense):
@@ -86,12 +88,23 @@ class TotalVariation(BaseDefense):
         return (kept | ~kept.any(axis=(1, 2, 3), keepdims=True)).astype(np.float32)
 
     def _apply(self, X, draw):
-        return minimise(X, draw, np.float32(self.weight), self.max_iter)
+        smooth = np.empty_like(X)
+        for part in gen_batches(len(X), _AT_ONCE):
+            smooth[part] = minimise(X[part], draw[part], np.float32(self.weight), self.max_iter)
+        return smooth
 
-    def _pull_back(self, X, draw, gradient):
-        smooth = self._apply(X, draw)
-        system = curvature(smooth, draw, np.float32(self.weight))
-        return draw * solve(system, np.asarray(gradient, dtype=np.float32))
+    def vjp(self, X, *, rng=None):
+        """As of any defence; the minimum that is found on the way there is where the way back begins."""
+        X, draw, smooth = self._clean(X, rng)
+
+        def pull_back(gradient):
+            gradient, back = np.asarray(gradient, dtype=np.float32), np.empty_like(X)
+            for part in gen_batches(len(X), _AT_ONCE):
+                system = curvature(smooth[part], draw[part], np.float32(self.weight))
+                back[part] = draw[part] * solve(*system, gradient[part])
+            return back
+
+        return smooth, pull_back
 
 
 def minimise(X, kept, weight, max_iter):
@@ -153,9 +166,8 @@ def curvature(images, kept, weight):
     return apply, kept + _RIDGE + 4 * stiffness
 
 
-def solve(system, right):
+def solve(apply, diagonal, right):
     """Conjugate gradients for all images at once, each scaled by the diagonal."""
-    apply, diagonal = system
 
     def inner(a, b):
         return (a * b).sum(axis=(1, 2, 3), keepdims=True)
