@@ -134,9 +134,12 @@ PARAMETERS = {
 }
 # scikit-learn's checks that a class may fail, each with its reason.
 EXCUSES = {
-    "FaceClassifier": {
-        "check_sample_weight_equivalence_on_dense_data": "training draws mini-batches, so that weight 0 is not absence",
-        "check_sample_weight_equivalence_on_sparse_data": "images are never sparse",
+    **{
+        name: {
+            "check_sample_weight_equivalence_on_dense_data": "training draws mini-batches, so that weight 0 is not absence",
+            "check_sample_weight_equivalence_on_sparse_data": "images are never sparse",
+        }
+        for name in ("FaceClassifier", "AdversarialTraining", "DefensiveDistillation")
     },
     **{
         cls.__name__: {"check_classifiers_classes": "text labels would leave open which of them means adversarial"}
