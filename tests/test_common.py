@@ -155,9 +155,12 @@ PARAMETERS = {
 # scikit-learn's checks that a class may fail, each with its reason.
 EXCUSES = {
     "TotalVariation": {"check_transformer_n_iter": "fit iterates nothing; transform has max_iter steps"},
-    "FaceClassifier": {
-        "check_sample_weight_equivalence_on_dense_data": "training draws mini-batches, so that weight 0 is not absence",
-        "check_sample_weight_equivalence_on_sparse_data": "images are never sparse",
+    **{
+        name: {
+            "check_sample_weight_equivalence_on_dense_data": "training draws mini-batches, so that weight 0 is not absence",
+            "check_sample_weight_equivalence_on_sparse_data": "images are never sparse",
+        }
+        for name in ("FaceClassifier", "AdversarialTraining", "DefensiveDistillation")
     },
     "FaceEmbedder": {
         "check_estimators_overwrite_params": "compares pickles of the network that Keras makes, which hold the time",

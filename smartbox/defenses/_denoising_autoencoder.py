@@ -56,8 +56,8 @@ class DenoisingAutoencoder(BaseDefense):
 
     Notes
     -----
-    An error in the pixels that is too small to matter there may still be what the attack has made: without guidance, a
-    perturbation of fixed size fools the network more than twice as often after denoising.
+    What is too small an error to matter in the pixels may still be what an attack has made: without guidance the perturbation of
+    an FGSM often survives denoising.
 
     What the network makes is cut to [0, 1]. The way back is its exact gradient: the autoencoder hides none, and an attack on
     both networks together meets one deeper network. "Adversarial" in [1]_ means a discriminator on the code; here, as in the

@@ -1,7 +1,6 @@
 """The command line: what it prints where, what it writes, and how it ends."""
 
 import csv
-import inspect
 import io
 import json
 import os
@@ -19,7 +18,7 @@ import smartbox
 from smartbox import FaceClassifier, cli, datasets
 from smartbox.benchmark import Results
 from smartbox.benchmark._plan import make_plan
-from smartbox.benchmark._registry import KINDS, OF_THE_RUN, available, preset
+from smartbox.benchmark._registry import KINDS, available, preset, settable
 from smartbox.cli import _terminal
 from smartbox.cli._docstrings import citation, references
 from smartbox.cli._docstrings import parameters as parameters_of
@@ -189,10 +188,10 @@ def test_list_of_one_name_describes_all_its_parameters(run, monkeypatch, name, w
     assert max(map(len, out.splitlines())) <= width
     cls = next((available(kind)[name] for kind in KINDS if name in available(kind)), FaceClassifier)
     plain = " ".join(out.split())
-    for parameter in set(inspect.signature(cls).parameters) - set(OF_THE_RUN):
+    for parameter in settable(cls):
         assert f"\n  {parameter}: " in out
     for parameter, _, words in parameters_of(cls):
-        assert (words in plain) == (parameter not in OF_THE_RUN)
+        assert (words in plain) == (parameter in settable(cls))
     for reference in references(cls):
         assert " ".join(reference.split()) in plain
 
@@ -213,9 +212,8 @@ def test_everything_listed_can_be_set(run):
     parameters = {}
     for kind in KINDS:
         for name, cls in available(kind).items():
-            for key, parameter in inspect.signature(cls).parameters.items():
-                if key not in OF_THE_RUN:
-                    parameters[f"{kind}.{name}.{key}"] = preset(kind, name).get(key, parameter.default)
+            for key, parameter in settable(cls).items():
+                parameters[f"{kind}.{name}.{key}"] = preset(kind, name).get(key, parameter.default)
     plan = make_plan(**chosen, parameters=parameters, seeds=[0])
     assert {plural: sorted(plan[kind]) for kind, plural in KINDS.items()} == {k: sorted(v) for k, v in chosen.items()}
 
