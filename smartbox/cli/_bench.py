@@ -8,6 +8,7 @@ from smartbox.cli._faces import data_option, load_faces, on_error_option
 from smartbox.cli._options import Names, Shape, parse_settings
 from smartbox.cli._terminal import Interrupted, check_writable, console, import_tensorflow_quietly
 
+_METRICS = ("verification", "identification", "success", "median_l2", "median_linf")
 _DETECTION_METRICS = {
     "committed": ("fpr", "recall", "evaded", "roc_auc", "ms_per_face"),
     "paper": ("precision", "recall", "accuracy", "roc_auc", "ms_per_face"),
@@ -47,8 +48,8 @@ _DETECTION_METRICS = {
     "--metrics",
     type=Names(),
     metavar="NAME,...",
-    help="What to print; the files hold everything.  [default: verification, identification, success, median_l2, "
-    "median_linf, and of detection what suits the protocol]",
+    help=f"What to print; the files hold everything.  [default: {', '.join(_METRICS)}, and of detection what suits the "
+    "protocol]",
 )
 @click.option(
     "--set",
@@ -117,14 +118,7 @@ def bench(
     from smartbox.protocol import check_identities
 
     if metrics is None:
-        metrics = (
-            "verification",
-            "identification",
-            *_DETECTION_METRICS[protocol],
-            "success",
-            "median_l2",
-            "median_linf",
-        )
+        metrics = (*_METRICS, *_DETECTION_METRICS[protocol])
     check_metrics(metrics, detectors)
     # Thirty passes do what sixty do to three digits; the class keeps sixty for faces that are harder than these.
     choices = {

@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted
 
 from smartbox._compat import Interval
+from smartbox._packing import compact
 from smartbox.base import BaseDefense
 
 
@@ -77,7 +78,7 @@ class PCAReconstruction(BaseDefense):
         rank = max(1, min(len(rows) - 1, rows.shape[1]))
         n_components = min(self.n_components, rank)
         solver = "full" if n_components < 1 else "auto"
-        self.pca_ = PCA(n_components, svd_solver=solver, random_state=self.random_state).fit(rows)
+        self.pca_ = compact(PCA(n_components, svd_solver=solver, random_state=self.random_state).fit(rows))
         self.n_components_ = int(self.pca_.n_components_)
         return self
 
