@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 from sklearn.utils._testing import set_random_state
@@ -179,14 +179,16 @@ def check_pickle(estimator):
 def check_save(estimator):
     """A file gives the same output to the bit, and has the same bytes twice.
 
-    A class of another package, or one that looks into a model of such a class, is refused instead.
+    A class of another package is refused instead, and so is one that holds such a class.
     """
     from smartbox._trusted import class_name
 
     fitted, X = _prepared(estimator)
+    parts = [estimator, *estimator.get_params(deep=False).values()]
+    foreign = any(isinstance(part, BaseEstimator) and class_name(type(part)) is None for part in parts)
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder, "first"), Path(folder, "second")
-        if None in (class_name(type(estimator)), class_name(type(getattr(estimator, "model", estimator)))):
+        if foreign:
             try:
                 save(fitted, first)
             except ValueError as error:

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from smartbox.datasets._adversarial_figure import _show, _shown
+from smartbox._drawing import short_name, show_face
 
 _MOST = 6  # images in a row
 _TIMES = 10
@@ -22,8 +22,8 @@ def save_suspects(path, X, names, scores, flagged, title):
     ):
         row[0].set_ylabel(label, fontsize=9, color=_QUIET)
         for axis, i in zip(row, chosen, strict=True):
-            _show(axis, X[i])
-            axis.set_title(_shown(PurePosixPath(names[i]).stem), fontsize=8, parse_math=False)
+            show_face(axis, X[i])
+            axis.set_title(short_name(PurePosixPath(names[i]).stem), fontsize=8, parse_math=False)
             axis.set_xlabel(f"{scores[i]:.4g}", fontsize=8, color=_FLAGGED if flagged[i] else _PASSED)
     figure.savefig(path, format="png", dpi=150)
 
@@ -36,13 +36,13 @@ def save_before_after(path, before, after, names, title):
         row[0].set_ylabel(label, fontsize=9, color=_QUIET)
     for column, i in zip(axes.T, chosen, strict=True):
         change = after[i] - before[i]
-        _show(column[0], before[i])
-        column[0].set_title(_shown(PurePosixPath(names[i]).stem), fontsize=8, parse_math=False)
-        _show(column[1], np.clip(0.5 + _TIMES * change, 0, 1), cmap="RdBu_r", reach=0.3)
+        show_face(column[0], before[i])
+        column[0].set_title(short_name(PurePosixPath(names[i]).stem), fontsize=8, parse_math=False)
+        show_face(column[1], np.clip(0.5 + _TIMES * change, 0, 1), cmap="RdBu_r", vmin=0.2, vmax=0.8)
         column[1].set_xlabel(
             f"l2 {np.linalg.norm(change):.2g}   linf {np.abs(change).max():.2g}", fontsize=7, color=_QUIET
         )
-        _show(column[2], after[i])
+        show_face(column[2], after[i])
     figure.savefig(path, format="png", dpi=150)
 
 
