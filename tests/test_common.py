@@ -35,7 +35,8 @@ def two_layers(image_shape, n_classes):
 def one_layer(image_shape):
     import keras
 
-    return keras.Sequential([keras.Input(image_shape), keras.layers.Conv2D(image_shape[-1], 3, padding="same")])
+    last = keras.layers.Conv2D(image_shape[-1], 3, padding="same", activation="sigmoid")
+    return keras.Sequential([keras.Input(image_shape), last])
 
 
 CLASSES = [

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from numbers import Integral
 
+from sklearn.base import clone
 from sklearn.utils import Bunch
 
 from smartbox.benchmark import _registry as registry
@@ -45,6 +46,9 @@ def make_plan(*, attacks, defenses, detectors, parameters, seeds, protocol="comm
     made = {
         kind: {name: registry.make(kind, name, split[kind, name]) for name in names} for kind, names in chosen.items()
     }
+    for defense in made["defense"].values():  # does the attack suit one that learns from it?
+        if "attack" in defense.get_params(deep=False):
+            clone(defense).set_params(attack=next(iter(made["attack"].values())))._validate_params()
     if protocol not in PROTOCOLS:
         raise ValueError(f"there is no protocol {protocol!r}{registry.nearest(str(protocol), PROTOCOLS)} Known: "
                          f"{', '.join(PROTOCOLS)}.")  # fmt: skip

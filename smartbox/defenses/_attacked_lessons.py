@@ -5,7 +5,7 @@ from sklearn.base import clone
 from sklearn.utils import get_tags
 
 from smartbox import _norms
-from smartbox._losses import trades
+from smartbox._losses import squared_error, trades
 from smartbox._streams import ImageStreams
 from smartbox._training import Lesson, measured
 from smartbox.attacks._budget import rooms
@@ -139,6 +139,39 @@ class TradesLesson(OwnAttackLesson):
             delta = delta + pgd._step(gradient.reshape(delta.shape), low - delta, high - delta, step, k)
             delta = _norms.project(delta, low, high, eps, pgd.norm)
         return X + delta.reshape(X.shape)
+
+
+class DenoisingLesson(Lesson):
+    """Clean, noisy and attacked images in, clean ones out.
+
+    Parameters
+    ----------
+    X_adv : ndarray
+        All images, attacked.
+    noise : float
+        Standard deviation.
+    bounds : ndarray of shape (3,)
+        Cumulated shares of clean, noisy and attacked images.
+    rng : RandomState
+    objective : callable
+    """
+
+    inputs = ("images", "images")
+
+    def __init__(self, X_adv, noise, bounds, rng, objective=squared_error):
+        self.X_adv = X_adv
+        self.noise = noise
+        self.bounds = bounds
+        self.rng = rng
+        self.objective = objective
+
+    def batch(self, X, index, rows):
+        """What is shown of the images, and the images."""
+        shown, kind = X[rows], np.searchsorted(self.bounds, self.rng.uniform(size=len(rows)), side="right")
+        noisy, hit = kind == 1, kind >= 2
+        shown[noisy] = np.clip(shown[noisy] + self.noise * self.rng.normal(size=shown[noisy].shape), 0, 1)
+        shown[hit] = self.X_adv[rows[hit]]
+        return shown, X[rows]
 
 
 def aimed(attack, model, random_state):

@@ -10,9 +10,9 @@ from smartbox._compat import Interval
 from smartbox._losses import guided, squared_error
 from smartbox._model import identify
 from smartbox._packing import is_network, pack_state, unpack_state
-from smartbox._training import Lesson, make_optimizer, seeded_layers, train
+from smartbox._training import make_optimizer, seeded_layers, train
 from smartbox.base import BaseAttack, BaseDefense
-from smartbox.defenses._attacked_lessons import aimed, attacked
+from smartbox.defenses._attacked_lessons import DenoisingLesson, aimed, attacked
 from smartbox.defenses._retrained import new_seed, thawed
 from smartbox.networks import denoising_network
 
@@ -152,7 +152,7 @@ class DenoisingAutoencoder(BaseDefense):
         with seeded_layers(rng):
             network = self._build()
         engine, objective = image_engine_of(network), self._objective()  # complain, if need be, before the attack
-        lesson = _DenoisingLesson(self._attacked(X, rng), self.noise, np.cumsum(self.shares), rng, objective)
+        lesson = DenoisingLesson(self._attacked(X, rng), self.noise, np.cumsum(self.shares), rng, objective)
         history = train(
             engine, network, X, np.arange(len(X)), np.ones(len(X), dtype=np.float32),
             optimizer=make_optimizer("adam", self.learning_rate, self.epochs * -(-len(X) // self.batch_size)),
@@ -245,23 +245,3 @@ class DenoisingAutoencoder(BaseDefense):
 
     def __setstate__(self, state):
         super().__setstate__(unpack_state(state))
-
-
-class _DenoisingLesson(Lesson):
-    """Clean, noisy and attacked images in, clean ones out."""
-
-    inputs = ("images", "images")
-
-    def __init__(self, X_adv, noise, bounds, rng, objective=squared_error):
-        self.X_adv = X_adv
-        self.noise = noise
-        self.bounds = bounds
-        self.rng = rng
-        self.objective = objective
-
-    def batch(self, X, index, rows):
-        shown, kind = X[rows], np.searchsorted(self.bounds, self.rng.uniform(size=len(rows)), side="right")
-        noisy, attacked = kind == 1, kind >= 2
-        shown[noisy] = np.clip(shown[noisy] + self.noise * self.rng.normal(size=shown[noisy].shape), 0, 1)
-        shown[attacked] = self.X_adv[rows[attacked]]
-        return shown, X[rows]

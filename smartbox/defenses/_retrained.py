@@ -125,15 +125,14 @@ def untrained(estimator, *, keep_weights=False):
     With ``keep_weights``, where it is trained, training begins at its weights.
     """
     estimator = thawed(estimator)
-    parameters = estimator.get_params(deep=False)
-    trained = getattr(estimator, "network_", None) if keep_weights else None
-    if trained is not None:
-        face = FaceClassifier(**{**parameters, "network": _SameLayers(trained, keep_weights=True)})
+    trained = estimator.network if is_network(estimator.network) else getattr(estimator, "network_", None)
+    if trained is None or not (keep_weights or is_network(estimator.network)):
+        return clone(estimator)
+    builder = _SameLayers(trained, keep_weights=keep_weights)
+    face = FaceClassifier(**{**estimator.get_params(deep=False), "network": builder})
+    if keep_weights:
         face._columns = estimator._columns
-        return face
-    if is_network(estimator.network):
-        return FaceClassifier(**{**parameters, "network": _SameLayers(estimator.network)})
-    return clone(estimator)
+    return face
 
 
 def sealed(face):

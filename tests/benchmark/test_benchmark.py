@@ -93,6 +93,14 @@ def test_mitigations_that_train_learn_from_the_runs_own_attack_and_network(faces
     assert "attack" not in run.provenance["parameters"]["defense.adversarial_training"]
 
 
+def test_an_attack_that_does_not_suit_a_mitigation_is_found_before_any_training(faces, no_training):
+    with pytest.raises(ValueError, match="untargeted PGD"):
+        Benchmark(
+            faces, attacks=["fgsm", "pgd"], defenses=["adversarial_training"], detectors=[],
+            parameters={"defense.adversarial_training.mode": "trades"},
+        ).run()  # fmt: skip
+
+
 def test_worst_counts_faces_that_are_right_under_both(results, by_hand):
     right = [by_hand.blurred.predict(by_hand.attack(model)) == by_hand.y for model in (by_hand.face, by_hand.blurred)]
     row = row_of(results, "mitigation", seed=7, attack="fgsm", metric="identification")

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from smartbox import FaceClassifier
 from smartbox.attacks import FGSM, PGD, DeepFool, UniversalPerturbation
 from smartbox.defenses import DenoisingAutoencoder, GaussianBlur
-from smartbox.defenses._denoising_autoencoder import _DenoisingLesson
+from smartbox.defenses._attacked_lessons import DenoisingLesson
 from smartbox.estimator_checks import example_images
 from smartbox.networks import denoising_network
 from tests.doubles import NumpyModel, affine_face, random_affine, small_network
@@ -136,7 +136,7 @@ def test_a_pixel_cut_to_the_box_has_no_gradient(face):
 
 def test_shares_of_clean_noisy_and_attacked():
     X, rng = np.full((3000, 2, 2, 1), 0.5, np.float32), np.random.RandomState(0)
-    lesson = _DenoisingLesson(np.full_like(X, 0.9), 0.1, np.cumsum([0.2, 0.3, 0.5]), rng)
+    lesson = DenoisingLesson(np.full_like(X, 0.9), 0.1, np.cumsum([0.2, 0.3, 0.5]), rng)
     shown, wanted = lesson.batch(X, None, np.arange(3000))
     clean, attacked = (shown == 0.5).all(axis=(1, 2, 3)), (shown == np.float32(0.9)).all(axis=(1, 2, 3))
     np.testing.assert_allclose([clean.mean(), attacked.mean()], [0.2, 0.5], atol=0.03)
