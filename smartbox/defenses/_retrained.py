@@ -103,10 +103,6 @@ class RetrainedClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         """As `FaceClassifier.pass_counts`."""
         return self._trained().pass_counts()
 
-    def save(self, path):
-        """Write the trained classifier to a file, as `FaceClassifier.save` does; `smartbox.load` gives a FaceClassifier."""
-        self._trained().save(path)
-
     def _trained(self):
         check_is_fitted(self, "estimator_")
         return self.estimator_
