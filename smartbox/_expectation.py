@@ -35,6 +35,8 @@ class ExpectedModel(FaceModelMixin):
     .. [1] Athalye, Engstrom, Ilyas, Kwok. "Synthesizing Robust Adversarial Examples", ICML 2018, equation 2.
     """
 
+    is_expectation = True
+
     def __init__(self, model, *, n_draws, seed, before=()):
         self.model = model
         self.n_draws = n_draws

@@ -41,7 +41,7 @@ class GuardedModel(FaceModelMixin):
     @property
     def has_chance(self):
         """Whether the face model has."""
-        return getattr(self.model, "has_chance", False)
+        return _has_chance(self.model)
 
     def drawn(self, rng):
         """The same with the draws of ``rng`` in the face model; the detector looks at what comes in."""
@@ -120,18 +120,36 @@ class MitigatedModel(FaceModelMixin):
         The same model behind defences, for those that are.
     detector : BaseDetector
         Fitted; no gradient of it is needed.
+    rng : ImageStreams, optional
+        One stream an image, where defences with chance draw from; None leaves them to their own ``random_state``.
 
     References
     ----------
     .. [1] Athalye, Carlini, Wagner. "Obfuscated Gradients Give a False Sense of Security", ICML 2018, section 4.1.
     """
 
-    def __init__(self, model, defended, detector):
+    def __init__(self, model, defended, detector, *, rng=None):
         self.model = model
         self.defended = defended
         self.detector = detector
+        self.rng = rng
         self.classes_ = model.classes_
         self.image_shape_ = model.image_shape_
+
+    @property
+    def has_chance(self):
+        """Whether one of the two ways has."""
+        return any(map(_has_chance, (self.model, self.defended)))
+
+    def drawn(self, rng):
+        """The same with the draws of ``rng`` on both ways; the detector looks at what comes in."""
+        return MitigatedModel(self.model, self.defended, self.detector, rng=rng)
+
+    def in_expectation(self, n_draws, seed):
+        """The model as an attack sees it, which does not know what will be drawn."""
+        from smartbox._expectation import ExpectedModel
+
+        return ExpectedModel(self, n_draws=n_draws, seed=seed)
 
     def logits(self, X):
         """Logits ``(n, n_classes)`` of each image on its way."""
@@ -150,6 +168,15 @@ class MitigatedModel(FaceModelMixin):
         """What ``function(model, rows)`` returns for the flagged rows and for the others, put together again."""
         flagged = self.detector.decision_function(X) > self.detector.threshold_
         ways = [(model, np.flatnonzero(which)) for model, which in ((self.model, ~flagged), (self.defended, flagged))]
-        rows, parts = zip(*[(rows, function(model, rows)) for model, rows in ways if rows.size], strict=True)
+        rows, parts = zip(
+            *[(rows, function(self._bound(model, rows), rows)) for model, rows in ways if rows.size], strict=True
+        )
         back = np.argsort(np.concatenate(rows))
         return tuple(np.concatenate(arrays)[back] for arrays in zip(*parts, strict=True))
+
+    def _bound(self, model, rows):
+        return model.drawn(self.rng.take(rows)) if self.rng is not None and _has_chance(model) else model
+
+
+def _has_chance(model):
+    return getattr(model, "has_chance", False)

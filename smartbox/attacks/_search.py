@@ -32,7 +32,7 @@ def logits_of(model, X, y, targeted):
 
 def is_expected(model):
     """Whether gradients are means over draws of chance already."""
-    return hasattr(model, "n_draws")
+    return getattr(model, "is_expectation", False)
 
 
 def values_of(model, logits, y, objective, targeted):

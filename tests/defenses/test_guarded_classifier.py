@@ -11,7 +11,13 @@ from sklearn.pipeline import make_pipeline
 from smartbox import FaceClassifier, as_face_model
 from smartbox._compat import FrozenEstimator
 from smartbox.attacks import APGD, DDN, EAD, FAB, FGSM, FMN, PGD, AutoAttack, CarliniL2, DeepFool, OnePixel, Square
-from smartbox.defenses import AdaptiveNoiseReduction, GaussianBlur, GuardedClassifier, RandomizedSmoothing
+from smartbox.defenses import (
+    AdaptiveNoiseReduction,
+    GaussianBlur,
+    GuardedClassifier,
+    Randomization,
+    RandomizedSmoothing,
+)
 from smartbox.detectors import PCADetector
 from smartbox.estimator_checks import example_images
 from smartbox.metrics import make_attack_scorer
@@ -193,3 +199,21 @@ def test_before_a_smoothed_model(guard):
     np.testing.assert_array_equal(predicted, np.where(flagged, -1, smoothed.predict(X)))
     attack = PGD(GuardedClassifier(smoothed, detector=detector), eps=0.1, max_iter=3, random_state=0)
     assert attack.generate(X, face.predict(X)).shape == X.shape
+
+
+def test_chance_in_what_mitigates_is_met_in_expectation(guard):
+    """Flagged images see the mean over draws, the others their one way; and no attack's batch shows."""
+    face, X, y, detector = guard
+    defense = Randomization(scale=(0.8, 1.0), random_state=0)
+    model = as_face_model(GuardedClassifier(face, detector=detector, defense=defense))
+    assert model.has_chance
+    expected = model.in_expectation(8, 5)
+    of_all = as_face_model(make_pipeline(defense, face)).in_expectation(8, 5)
+    values, logits, gradient = expected.value_and_gradient(X, y, "margin")
+    flagged = detector.decision_function(X) > detector.threshold_
+    for rows, other in ((~flagged, face), (flagged, of_all)):
+        for one, by_hand in zip((values, logits, gradient), other.value_and_gradient(X, y, "margin"), strict=True):
+            np.testing.assert_allclose(one[rows], by_hand[rows], rtol=1e-4, atol=1e-6)
+    attack = PGD(model, eps=0.1, max_iter=3, eot_iter=4, random_state=0)
+    whole = attack.generate(X, y)
+    np.testing.assert_array_equal(attack.set_params(batch_size=5).generate(X[::-1], y[::-1])[::-1], whole)
