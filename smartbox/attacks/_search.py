@@ -32,7 +32,7 @@ def logits_of(model, X, y, targeted):
 
 def is_expected(model):
     """Whether gradients are means over draws of chance already."""
-    return hasattr(model, "n_draws")
+    return hasattr(model, "value_and_logits")  # a smoothed model averages too, but its logits are final
 
 
 def values_of(model, logits, y, objective, targeted):
