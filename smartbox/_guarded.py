@@ -120,18 +120,36 @@ class MitigatedModel(FaceModelMixin):
         The same model behind defences, for those that are.
     detector : BaseDetector
         Fitted; no gradient of it is needed.
+    rng : ImageStreams, optional
+        One stream an image, where what has chance draws from; None leaves it to its own ``random_state``.
 
     References
     ----------
     .. [1] Athalye, Carlini, Wagner. "Obfuscated Gradients Give a False Sense of Security", ICML 2018, section 4.1.
     """
 
-    def __init__(self, model, defended, detector):
+    def __init__(self, model, defended, detector, *, rng=None):
         self.model = model
         self.defended = defended
         self.detector = detector
+        self.rng = rng
         self.classes_ = model.classes_
         self.image_shape_ = model.image_shape_
+
+    @property
+    def has_chance(self):
+        """Whether one of the two ways has."""
+        return any(getattr(model, "has_chance", False) for model in (self.model, self.defended))
+
+    def drawn(self, rng):
+        """The same with the draws of ``rng`` on both ways; the detector looks at what comes in."""
+        return MitigatedModel(self.model, self.defended, self.detector, rng=rng)
+
+    def in_expectation(self, n_draws, seed):
+        """The model as an attack sees it, which does not know what will be drawn."""
+        from smartbox._expectation import ExpectedModel
+
+        return ExpectedModel(self, n_draws=n_draws, seed=seed)
 
     def logits(self, X):
         """Logits ``(n, n_classes)`` of each image on its way."""
@@ -150,6 +168,12 @@ class MitigatedModel(FaceModelMixin):
         """What ``function(model, rows)`` returns for the flagged rows and for the others, put together again."""
         flagged = self.detector.decision_function(X) > self.detector.threshold_
         ways = [(model, np.flatnonzero(which)) for model, which in ((self.model, ~flagged), (self.defended, flagged))]
-        rows, parts = zip(*[(rows, function(model, rows)) for model, rows in ways if rows.size], strict=True)
+        parts = [(rows, function(self._drawn(model, rows), rows)) for model, rows in ways if rows.size]
+        rows, parts = zip(*parts, strict=True)
         back = np.argsort(np.concatenate(rows))
         return tuple(np.concatenate(arrays)[back] for arrays in zip(*parts, strict=True))
+
+    def _drawn(self, model, rows):
+        """One of the ways, with the draws of these rows."""
+        has_draws = self.rng is not None and getattr(model, "has_chance", False)
+        return model.drawn(self.rng.take(rows)) if has_draws else model

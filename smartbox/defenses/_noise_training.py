@@ -38,8 +38,8 @@ class NoiseTraining(RetrainedClassifier):
 
     Notes
     -----
-    As in `RandomizedSmoothing` the noise is not cut to [0, 1], since its theorem wants it Gaussian: the network learns from pixels
-    beyond that range. Images that it is asked about later still lie in [0, 1].
+    As in `RandomizedSmoothing` the noise is not cut to [0, 1], since its theorem wants it Gaussian: the network learns from
+    pixels beyond that range. Images that it is asked about later still lie in [0, 1].
 
     Noise alone makes a network only a little harder to attack; the certificate is that of the smoothed one.
 
