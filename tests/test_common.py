@@ -12,7 +12,13 @@ import smartbox.detectors
 from smartbox import FaceClassifier, FaceEmbedder, FaceGallery, FaceVerifier
 from smartbox.attacks import FGSM, PGD
 from smartbox.base import BaseDetector
-from smartbox.defenses import AdversarialTraining, DefensiveDistillation, DenoisingAutoencoder, GaussianBlur
+from smartbox.defenses import (
+    AdversarialTraining,
+    DefensiveDistillation,
+    DenoisingAutoencoder,
+    GaussianBlur,
+    NoiseTraining,
+)
 from smartbox.defenses._model_defense import ModelDefense
 from smartbox.detectors import BinaryInputDetector
 from smartbox.estimator_checks import check_image_estimator, example_images, parametrize_with_image_checks
@@ -46,7 +52,7 @@ CLASSES = [
     if inspect.isclass(getattr(package, name))
 ]
 # They train a network at each fit: scikit-learn's checks of them are slow.
-TRAIN_NETWORKS = (AdversarialTraining, BinaryInputDetector, DefensiveDistillation, DenoisingAutoencoder)
+TRAIN_NETWORKS = (AdversarialTraining, BinaryInputDetector, DefensiveDistillation, DenoisingAutoencoder, NoiseTraining)
 LEARNER = FaceClassifier(two_layers, epochs=40, learning_rate=0.1)
 # What a class needs beyond its model for a check to be quick or to fit a dozen images.
 PARAMETERS = {
@@ -120,6 +126,7 @@ PARAMETERS = {
         {"attack": PGD(None, eps=0.02, max_iter=2), "mode": "trades", "beta": 1.0},
     ],
     "DefensiveDistillation": [{"temperature": 2.0}],
+    "NoiseTraining": [{"sigma": 0.05}],
     "DenoisingAutoencoder": [{"guidance": 0, "network": one_layer, "epochs": 1}],
     "AdaptiveNoiseDetector": [{}, {"level": "mid"}],
     "ArtifactDetector": [{"hidden_layer_sizes": (16,)}, {"layers": "conv1", "hidden_layer_sizes": (8,), "alpha": 1.0}],
@@ -161,7 +168,7 @@ EXCUSES = {
             "check_sample_weight_equivalence_on_dense_data": "training draws mini-batches, so that weight 0 is not absence",
             "check_sample_weight_equivalence_on_sparse_data": "images are never sparse",
         }
-        for name in ("FaceClassifier", "AdversarialTraining", "DefensiveDistillation")
+        for name in ("FaceClassifier", "AdversarialTraining", "DefensiveDistillation", "NoiseTraining")
     },
     "FaceEmbedder": {
         "check_estimators_overwrite_params": "compares pickles of the network that Keras makes, which hold the time",

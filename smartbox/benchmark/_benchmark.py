@@ -18,7 +18,8 @@ class Benchmark:
         With ``images`` ``(n, height, width, channels)`` in [0, 1] and ``target`` ``(n,)``, as every loader returns;
         at least ten images of each identity.
     attacks : sequence of str, default=("fgsm", "pgd")
-        Names as ``smartbox list`` shows them.
+        Names as ``smartbox list`` shows them; one that has an eps also with it, ``"pgd@2/255"``, so that a run may have several.
+        AutoAttack meets mitigations with chance in its version "rand".
     defenses : sequence of str, default=("gaussian_blur",)
         Input mitigations.
     detectors : sequence of str, default=("pca",)
@@ -34,6 +35,12 @@ class Benchmark:
         all but one, each with a committed threshold, met by every attack; all are unaware.
     detector_faces : int, optional
         Training faces that are attacked for the detectors. None takes all.
+    guard : bool, default=False
+        Also measure the network with each detector and each mitigation together (`GuardedClassifier`), and with rejection, under
+        attacks that know all of it; under the committed protocol.
+    check_masking : bool, default=False
+        Also look, by a random search on up to 32 faces, whether there are adversarial images that an attack by gradients does
+        not find behind a mitigation. Other signs of masked gradients cost nothing and are always looked for.
     verbose : int, default=0
         Above 0 shows progress.
 
@@ -44,7 +51,7 @@ class Benchmark:
     >>> faces = make_faces(n_identities=4, n_images=12, image_shape=(32, 28))
     >>> results = Benchmark(faces, attacks=["fgsm"], parameters={"network.epochs": 2}).run()
     >>> sorted(results.tables)
-    ['attacks', 'detection', 'mitigation']
+    ['attacks', 'detection', 'guard', 'mitigation']
     """
 
     def __init__(
@@ -58,6 +65,8 @@ class Benchmark:
         seeds=(0,),
         protocol="committed",
         detector_faces=None,
+        guard=False,
+        check_masking=False,
         verbose=0,
     ):
         self.faces = faces
@@ -68,6 +77,8 @@ class Benchmark:
         self.seeds = seeds
         self.protocol = protocol
         self.detector_faces = detector_faces
+        self.guard = guard
+        self.check_masking = check_masking
         self.verbose = verbose
 
     def run(self):
@@ -102,7 +113,8 @@ class Benchmark:
         """
         plan = make_plan(attacks=self.attacks, defenses=self.defenses, detectors=self.detectors,
                          parameters=self.parameters, seeds=self.seeds, protocol=self.protocol,
-                         detector_faces=self.detector_faces)  # fmt: skip
+                         detector_faces=self.detector_faces, guard=self.guard,
+                         check_masking=self.check_masking)  # fmt: skip
         X, y, names = _check_faces(self.faces)
         check_image_size(plan, X.shape[1:3])
         results = Results(provenance=provenance(X, y, plan, getattr(self.faces, "DESCR", "")))

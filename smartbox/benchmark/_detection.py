@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils import Bunch
 
 from smartbox._model import as_face_model
 from smartbox.benchmark._cost import costs
@@ -24,12 +25,17 @@ def detect(one, attacked):
     detector for each attack, with the boundary of its own classifier, which meets that attack alone. ``cross``: detectors
     trained on each attack, on all, and on all but one, with the threshold as committed; each meets every attack, and those
     trained on all but one that one.
+
+    Returns
+    -------
+    found : Bunch
+        ``detectors`` by name, the first of each, and ``aware``, the images of attacks that know the detector, by both names.
     """
     runs = _trainings(one.plan.protocol, tuple(attacked))
     detectors = {(label, name): _trained(one, name, learnt) for label, learnt, _ in runs for name in one.plan.detector}
     first = {name: detectors[runs[0][0], name] for name in one.plan.detector}
     taken, clean = costs(one.face, first, one.X), detection_scores(detectors, one.X)
-    scores = {}
+    scores, images = {}, {}
     for attack, X_adv in attacked.items():
         meeting = {(label, name): detectors[label, name] for label, _, met in runs if attack in met for name in first}
         scores[attack] = detection_scores(meeting, X_adv)
@@ -43,9 +49,10 @@ def detect(one, attacked):
                     one, attacked[attack], before, scores[attack][label, name], attack=attack, threat="unaware", **about
                 )
                 if aware:
-                    guarded = as_face_model(one.face, detector=detector, scale=_scale(one, detector))
-                    X_adv = one.attack(attack, guarded, f"the network and {name}")
+                    guarded = as_face_model(one.face, detector=detector, scale=scale_of(one, detector))
+                    X_adv = images[attack, name] = one.attack(attack, guarded, f"the network and {name}")
                     _add(one, X_adv, before, detector.decision_function(X_adv), attack=attack, threat="aware", **about)
+    return Bunch(detectors=first, aware=images)
 
 
 def _trainings(protocol, attacks):
@@ -79,7 +86,7 @@ def _trained(one, name, attacks):
     return detector.calibrate(one.X_validation, fpr=fpr)
 
 
-def _scale(one, detector):
+def scale_of(one, detector):
     """Logits for each unit of the score, so that neither of the two drowns the other for an attack."""
     logits = np.sort(one.face.logits(one.X_validation), axis=1)
     leads, scores = logits[:, -1] - logits[:, -2], detector.decision_function(one.X_validation)

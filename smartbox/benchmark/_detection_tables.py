@@ -58,7 +58,10 @@ def _detailed(rows, metrics, width, seeds):
 
 
 def _committed_title(rows, seeds):
-    return f"Detection (%) by detectors trained once on {rows[0]['trained_on']}, {_AT_5}{seeds}"
+    threats = "attacked knowing the network alone (unaware)"
+    if any(row["threat"] == "aware" for row in rows):
+        threats += " or network and detector (aware)"
+    return f"Detection (%) by detectors trained once on {rows[0]['trained_on']}, {_AT_5}, {threats}{seeds}"
 
 
 def _papers(rows, metrics, width, seeds):
@@ -85,5 +88,5 @@ def _crossed(rows, width, seeds):
             met = [found.get((detector, label, attack), {}) for attack, label in zip(attacks, labels, strict=True)]
             values = [percent(row.get(column, _NOTHING)) for row in met for column in ("recall", "roc_auc")]
             lines.append(((detector, name), values))
-    title = f"Detection (%) of attacks that a detector was trained on and of others, {_AT_5}{seeds}"
+    title = f"Detection (%) of attacks that a detector was trained on and of others, all unaware of it, {_AT_5}{seeds}"
     return folded(title, ["Detector", "Trained on"], columns, lines, width, "the attack left every face as it was")

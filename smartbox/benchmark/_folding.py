@@ -13,6 +13,7 @@ LABELS = {
     "transferred": "mitigated,\ntransferred",
     "adaptive": "mitigated,\nadaptive",
     "worst": "mitigated,\nworst",
+    "clean_flagged": "clean,\nflagged",
     "roc_auc": "ROC AUC",
     "fpr": "FPR",
     "recall": "recall\n(TPR)",

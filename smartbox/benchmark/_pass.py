@@ -8,15 +8,16 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch, get_tags
 
 from smartbox._compat import FrozenEstimator
+from smartbox._model import as_face_model
 from smartbox._progress import say
+from smartbox.attacks import AutoAttack
 from smartbox.benchmark._detection import detect
-from smartbox.benchmark._paper import mitigation_figures
-from smartbox.benchmark._results import MITIGATION_COLUMNS
+from smartbox.benchmark._guard import guard
+from smartbox.benchmark._mitigation import BARE, mitigate
+from smartbox.benchmark._results import empty_tables
 from smartbox.datasets import make_detection_set
 from smartbox.defenses._retrained import RetrainedClassifier
 from smartbox.protocol import FaceProtocol
-
-_UNDEFENDED = "none"  # the mitigation of a run without one, for its accuracies before and after the attack
 
 
 @dataclass
@@ -29,8 +30,9 @@ class Pass:
     plan: Bunch
     seed: int
     verbose: int = 0
-    tables: dict = field(default_factory=lambda: {"mitigation": [], "detection": [], "attacks": []})
+    tables: dict = field(default_factory=empty_tables)
     example: Bunch = None
+    reports: dict = field(default_factory=dict)
     _attacked_training: dict = field(default_factory=dict)
 
     def run(self):
@@ -39,12 +41,12 @@ class Pass:
         self.train()
         X_train, y_train = self.training.X, self.training.y
         pipelines = self._defend(X_train, y_train, (self.X_validation, self.y_validation))
-        attacked = {name: self.attack(name, self.face, "the network") for name in self.plan.attack}
-        for name, X_adv in attacked.items():
-            for defense, pipeline in (pipelines or {_UNDEFENDED: None}).items():
-                self._mitigate(name, X_adv, defense, pipeline)
+        attacked = {name: self.attack(name, self.face, BARE) for name in self.plan.attack}
+        mitigate(self, attacked, pipelines)
         if self.plan.detector:
-            detect(self, attacked)
+            found = detect(self, attacked)
+            if self.plan.guard:
+                guard(self, attacked, pipelines, found)
         self._keep_example(attacked, pipelines)
         return self
 
@@ -97,16 +99,19 @@ class Pass:
 
         Images made against the bare network meet mitigations and detectors: there an attack that could stop at the first
         success, just across the boundary, goes on to its largest loss. Else the strongest attacks would look the weakest.
+        AutoAttack meets chance in the version that is made for it.
         """
         attack = self.seeded(clone(self.plan.attack[name])).set_params(model=model, verbose=self.verbose)
         if model is self.face and "early_stop" in attack.get_params(deep=False):
             attack.set_params(early_stop=False)
+        if isinstance(attack, AutoAttack) and attack.version == "standard" and _has_chance(model):
+            attack.set_params(version="rand")
         if get_tags(attack).requires_fit:
             attack.fit(self.training.X, self.training.targets if attack.targeted else self.training.y)
         return attack
 
     def attack(self, name, model, what):
-        """Attack the test faces, and note the sizes."""
+        """Attack the test faces, and note the sizes; what the attack reports is kept by both names."""
         attack = self._aim(name, model)
         self.say(f"{name} against {what}")
         y = self.claims.targets if attack.targeted else self.y
@@ -121,30 +126,15 @@ class Pass:
             gradients_per_face=report.n_gradients.mean(),
             zero_gradients=report.n_zero_gradients.sum(),
         )
+        self.reports[name, what] = report
         return X_adv
 
-    def _right(self, model, X):
-        """Per face: whether the decision is right; a claim is accepted if and only if it is the prediction."""
-        predicted = model.predict(X)
+    def right(self, predicted):
+        """Per test face: whether the decision is right; a claim is accepted if and only if it is the prediction."""
         return {
             "verification": (predicted == self.claims.claims) == self.claims.is_genuine,
             "identification": predicted == self.y,
         }
-
-    def _mitigate(self, name, X_adv, defense, pipeline):
-        right = {"before_attack": self._right(self.face, self.X), "after_attack": self._right(self.face, X_adv)}
-        if pipeline is not None:
-            X_adaptive = self.attack(name, pipeline, defense)
-            right["clean_mitigated"] = self._right(pipeline, self.X)
-            right["transferred"] = transferred = self._right(pipeline, X_adv)
-            right["adaptive"] = adaptive = self._right(pipeline, X_adaptive)
-            right["worst"] = {metric: transferred[metric] & adaptive[metric] for metric in transferred}
-        for metric in ("verification", "identification"):
-            shares = {column: decisions[metric].mean() for column, decisions in right.items()}
-            accuracies = dict.fromkeys(MITIGATION_COLUMNS, np.nan) | shares
-            if self.plan.protocol == "paper":
-                accuracies |= mitigation_figures(name, self.plan.attack[name], defense, metric)
-            self.add("mitigation", attack=name, defense=defense, metric=metric, n=len(self.y), **accuracies)
 
     def detection_training_set(self, attacks):
         """Each training face clean and attacked once, by one of the attacks each, so that both halves are equal."""
@@ -178,7 +168,7 @@ class Pass:
     def _keep_example(self, attacked, pipelines):
         """One face through everything: the best lit of those that the network knows, if it knows any."""
         light = np.median(self.X.reshape(len(self.X), -1), axis=1)
-        i = int(np.argmax(light + self._right(self.face, self.X)["identification"]))
+        i = int(np.argmax(light + self.right(self.face.predict(self.X))["identification"]))
 
         def seen(model, X):
             return self._name(model.predict(X[i : i + 1])[0])
@@ -214,6 +204,10 @@ class Pass:
 def _cleaned(pipeline, X):
     """What the network behind a mitigation sees; another classifier sees the images themselves."""
     return pipeline[:-1].transform(X) if len(pipeline) > 1 else X
+
+
+def _has_chance(model):
+    return getattr(as_face_model(model), "has_chance", False)
 
 
 def _perturbed(X, X_adv):

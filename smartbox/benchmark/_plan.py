@@ -21,14 +21,17 @@ _OPTIMIZERS = (
 _SMALLEST_SIDE = 24  # of an image for the paper's network
 
 
-def make_plan(*, attacks, defenses, detectors, parameters, seeds, protocol="committed", detector_faces=None):
+def make_plan(
+    *, attacks, defenses, detectors, parameters, seeds, protocol="committed", detector_faces=None, guard=False,
+    check_masking=False,
+):  # fmt: skip
     """Make every estimator of a run; the parameters are those of `Benchmark`.
 
     Returns
     -------
     plan : Bunch
         ``network``, a FaceClassifier; ``attack``, ``defense``, ``detector``, estimators by command-line name;
-        ``seeds``, ``protocol``, ``detector_faces``.
+        ``seeds``, ``protocol``, ``detector_faces``, ``guard``, ``check_masking``.
 
     Raises
     ------
@@ -59,7 +62,17 @@ def make_plan(*, attacks, defenses, detectors, parameters, seeds, protocol="comm
             f"expected detector_faces as a number of training faces, at least one for each of the {len(made['attack'])} "
             f"attacks, or None for all, got {detector_faces!r}."
         )
-    return Bunch(network=network, seeds=seeds, protocol=protocol, detector_faces=detector_faces, **made)
+    if guard and (protocol != "committed" or not made["detector"]):
+        came = f"protocol {protocol!r}" if made["detector"] else "no detector"
+        raise ValueError(
+            f"guard needs detectors whose threshold is committed, got {came}: name a detector (--detectors pca), and leave the "
+            "protocol at 'committed'."
+        )
+    if check_masking and not made["defense"]:
+        raise ValueError("check_masking looks for mitigations that hide their gradients, got no mitigation: name one "
+                         "(--defenses gaussian_blur).")  # fmt: skip
+    return Bunch(network=network, seeds=seeds, protocol=protocol, detector_faces=detector_faces, guard=bool(guard),
+                 check_masking=bool(check_masking), **made)  # fmt: skip
 
 
 def make_network(parameters, chosen):

@@ -15,6 +15,7 @@ KINDS = {"attack": "attacks", "defense": "defenses", "detector": "detectors"}
 _BASES = {"attack": BaseAttack, "defense": (BaseDefense, RetrainedClassifier), "detector": BaseDetector}
 # Classes under further names, each with a parameter that the name stands for.
 _VARIANTS = {"attack": {"ead_en": ("ead", {"decision_rule": "en"}), "ead_l1": ("ead", {"decision_rule": "l1"})}}
+_AT = "@"  # between an attack and its eps
 # Parameters that are not to be chosen, and why.
 OF_THE_RUN = {
     "model": "attacks meet the network, and the network behind each defence; detectors look into the network",
@@ -32,8 +33,9 @@ def available(kind):
 
 
 def preset(kind, name):
-    """Parameters that a command name stands for: none, but for the variants of an attack such as ``ead_l1``."""
-    return _VARIANTS.get(kind, {}).get(name, (None, {}))[1]
+    """Parameters that a command name stands for: none, but for variants such as ``ead_l1``, and ``pgd@2/255`` for its eps."""
+    name, _, eps = name.partition(_AT)
+    return _VARIANTS.get(kind, {}).get(name, (None, {}))[1] | ({"eps": eps} if eps else {})
 
 
 def command_name(cls):
@@ -43,14 +45,20 @@ def command_name(cls):
 
 
 def find(kind, name):
-    """``(command name, class)``; case and underscores do not matter."""
+    """``(command name, class)``; case and underscores do not matter. Of an attack also with its eps, ``pgd@2/255``."""
     classes = available(kind)
     plain = {known.replace("_", ""): known for known in classes}
-    asked = name.lower().replace("_", "").replace("-", "")
+    bare, at, eps = name.partition(_AT) if kind == "attack" else (name, "", "")
+    asked = bare.strip().lower().replace("_", "").replace("-", "")
     known = plain.get(asked) or plain.get(asked.removesuffix("detector"))
     if known is None:
-        raise ValueError(f"there is no {kind} {name!r}{nearest(name, classes)} Known: {', '.join(classes)}.")
-    return known, classes[known]
+        raise ValueError(f"there is no {kind} {name!r}{nearest(bare, classes, at + eps)} Known: {', '.join(classes)}.")
+    if not at:
+        return known, classes[known]
+    if "eps" not in settable(classes[known]):
+        raise ValueError(f"{kind} {name!r}: {known} has no eps that the name could give: leave out {at + eps!r}.")
+    as_number(eps.strip(), f"eps of {kind} {name!r}")
+    return f"{known}{at}{eps.strip()}", classes[known]
 
 
 def make(kind, name, parameters, **more):
@@ -94,10 +102,18 @@ def build(cls, what, parameters, **more):
     return estimator
 
 
-def nearest(word, known):
+def nearest(word, known, ending=""):
     """`` (did you mean 'x'?).`` or a full stop."""
     close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)." if close else "."
+    return f" (did you mean {close[0] + ending!r}?)." if close else "."
+
+
+def _parts(key):
+    """Kind, name and parameter of a key, or what else there is between its dots; those of an eps, ``pgd@0.01``, part nothing."""
+    kind, _, rest = key.partition(".")
+    if _AT in rest:
+        return [kind, *rest.rsplit(".", 1)]
+    return key.split(".")
 
 
 def check_parameters(parameters, chosen):
@@ -109,7 +125,7 @@ def check_parameters(parameters, chosen):
     for kind, names in chosen.items():
         split.update({(kind, name): {} for name in names})
     for key, value in parameters.items():
-        kind, *rest = key.split(".") if isinstance(key, str) else ("",)
+        kind, *rest = _parts(key) if isinstance(key, str) else ("",)
         if (kind, len(rest)) != ("network", 1) and (kind not in chosen or len(rest) != 2):
             kinds = [f"{name}.NAME.PARAMETER" for name in chosen]
             raise ValueError(

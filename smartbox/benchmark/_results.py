@@ -13,6 +13,7 @@ from sklearn.utils import Bunch
 from smartbox._records import as_csv, circumstances, jsonable, write_text
 from smartbox.benchmark._registry import settable
 
+GUARD_COLUMNS = ("clean", "clean_flagged", "transferred", "adaptive", "worst")
 MITIGATION_COLUMNS = ("before_attack", "after_attack", "clean_mitigated", "transferred", "adaptive", "worst")
 DETECTION = (
     "precision", "recall", "accuracy", "roc_auc", "fpr", "tpr_at_fpr_1", "tpr_at_fpr_5", "evaded", "ms_per_face",
@@ -23,6 +24,11 @@ RECOGNITION = ("verification", "identification")
 METRICS = (*RECOGNITION, *DETECTION, *PERTURBATION)
 
 
+def empty_tables():
+    """Rows by table, none yet."""
+    return {"mitigation": [], "detection": [], "guard": [], "attacks": []}
+
+
 @dataclass
 class Results:
     """Rows of measurements by table, and where they come from.
@@ -30,9 +36,11 @@ class Results:
     Attributes
     ----------
     tables : dict of list of dict
-        ``mitigation``: accuracies of verification and identification in [0, 1], NaN where there is no mitigation;
-        ``detection``, with the 95 % interval of each rate over draws of identities; ``attacks``: success and sizes. One row a
-        seed. Under the paper's protocol also its own figures, ``paper_...``, NaN where it has none.
+        ``mitigation``: accuracies of verification and identification in [0, 1], NaN where there is no mitigation, and signs of
+        masked gradients, ``masked...``, 1 where there is one, NaN where it was not looked for; ``detection``; ``guard``, where
+        the run was to have it: identification by a network with detector and mitigation together; ``attacks``: success and
+        sizes. One row a seed. Each rate of the first three has a 95 % interval, ``..._low`` to ``..._high``. Under the paper's
+        protocol also its own figures, ``paper_...``, NaN where it has none.
     provenance : dict
         Versions, seeds, parameters, a hash of the data, machine, command and duration.
     examples : Bunch or None
@@ -40,7 +48,7 @@ class Results:
     """
 
     provenance: dict
-    tables: dict = field(default_factory=lambda: {"mitigation": [], "detection": [], "attacks": []})
+    tables: dict = field(default_factory=empty_tables)
     examples: Bunch = None
     started: float = field(default_factory=time.monotonic)
 
@@ -55,7 +63,7 @@ class Results:
     def over_seeds(self, table):
         """Rows with the seeds put together: each number becomes ``(mean, lowest, highest)``."""
         groups = {}
-        for row in self.tables[table]:
+        for row in self.tables.get(table, []):
             key = tuple(value for value in row.values() if isinstance(value, str))
             groups.setdefault(key, []).append(row)
         merged = []
@@ -114,12 +122,16 @@ def provenance(X, y, plan, description):
         "seeds": [],
         "protocol": plan.protocol,
         "detector_faces": plan.detector_faces,
+        "guard": plan.guard,
+        "check_masking": plan.check_masking,
         "parameters": jsonable(estimators),
         **circumstances(),
         "threat_models": {
             "transferred": "made against the bare network, then mitigated",
             "adaptive": "made against mitigation and network together",
             "worst": "right under both",
+            "all attacks": "right under each attack of the run, which may be another for each face",
+            "guard": "adaptive ones are made against network, detector and mitigation together",
         },
     }
 

@@ -2,10 +2,12 @@
 
 from rich.text import Text
 
+from smartbox.benchmark._accuracy import ALL_ATTACKS
 from smartbox.benchmark._detection_tables import detection_tables
-from smartbox.benchmark._folding import cell, defined, folded, percent
+from smartbox.benchmark._folding import LABELS, cell, defined, folded, percent
 from smartbox.benchmark._paper import MITIGATION_FIGURES, TARGETED
-from smartbox.benchmark._results import DETECTION, MITIGATION_COLUMNS, PERTURBATION, RECOGNITION
+from smartbox.benchmark._results import DETECTION, GUARD_COLUMNS, MITIGATION_COLUMNS, PERTURBATION, RECOGNITION
+from smartbox.benchmark._signs import SIGNS
 
 _FEW_FACES = 50
 _LOW = 0.5  # identification before any attack
@@ -17,7 +19,9 @@ def tables(results, metrics, width=160, n_seeds=None):
     ``n_seeds`` is how many seeds there were to be; the titles say if they are fewer.
     """
     made, seeds = [], _seeds(results, n_seeds)
-    for make, among in ((_mitigation, RECOGNITION), (detection_tables, DETECTION), (_attacks, PERTURBATION)):
+    for make, among in (
+        (_mitigation, RECOGNITION), (detection_tables, DETECTION), (_guard, ("identification",)), (_attacks, PERTURBATION)
+    ):  # fmt: skip
         chosen = [metric for metric in among if metric in metrics]
         made += make(results, chosen, width, seeds) if chosen else []
     return made + [Text(f"Remark: {remark}") for remark in remarks(results)]
@@ -40,7 +44,23 @@ def remarks(results):
             f"there are {n_faces:.0f} test faces only, and each is {100 / n_faces:.1f} % of the accuracies; take more "
             "images of each identity, or several seeds."
         )
-    return found + _other_aims(results.provenance)
+    return found + _masked(results) + _other_aims(results.provenance)
+
+
+def _masked(results):
+    """Of mitigations whose gradients look masked, with the signs and the attacks that show them."""
+    shown = {}
+    for row in results.tables["mitigation"]:
+        for sign in (name for name in SIGNS if row.get(name) == 1 and row["attack"] != ALL_ATTACKS):
+            shown.setdefault(row["defense"], {}).setdefault(sign, {})[row["attack"]] = None
+    found = []
+    for defense, signs in shown.items():
+        told = "; ".join(f"{SIGNS[sign]} ({', '.join(signs[sign])})" for sign in SIGNS if sign in signs)
+        found.append(
+            f"the gradients of {defense} look masked to an attack that is aimed at it: {told}. Its adaptive figures then say "
+            "little about robustness; smartbox.metrics.masking_report looks closer."
+        )
+    return found
 
 
 def _other_aims(provenance):
@@ -69,18 +89,37 @@ def _mitigation(results, metrics, width, seeds):
     rows = [row for metric in metrics for row in results.over_seeds("mitigation") if row["metric"] == metric]
     if not rows:
         return []
-    title = f"Mitigation: accuracy (%) over all {rows[0]['n'][0]:.0f} test faces{seeds}"
+    title = f"Mitigation: accuracy (%) over all {rows[0]['n'][0]:.0f} test faces, attacked knowing the network alone"
+    if any(row["adaptive"][0] == row["adaptive"][0] for row in rows):
+        title += " (transferred) or network and mitigation (adaptive)"
     figures = defined(rows, MITIGATION_FIGURES)
     columns = [*MITIGATION_COLUMNS, *figures]
     lines = [
         ((row["attack"], row["defense"], row["metric"]), [percent(row[column]) for column in columns]) for row in rows
     ]
     dash = "there is no mitigation, or the paper has no figure" if figures else "there is no mitigation"
-    return [folded(title, ["Attack", "Mitigation", "Measure"], columns, lines, width, dash)]
+    return [folded(f"{title}{seeds}", ["Attack", "Mitigation", "Measure"], columns, lines, width, dash)]
+
+
+def _guard(results, metrics, width, seeds):
+    rows = results.over_seeds("guard")
+    if not rows:
+        return []
+    title = f"Guard: identification (%) over all {rows[0]['n'][0]:.0f} test faces, rejected ones counted as wrong, attacked "
+    title += f"knowing the network alone (transferred) or network, detector and mitigation (adaptive){seeds}"
+    lines = [
+        ((row["attack"], row["detector"], row["then"]), [percent(row[column]) for column in GUARD_COLUMNS])
+        for row in rows
+    ]
+    labels = [LABELS.get(column, column).replace("mitigated", "attacked") for column in GUARD_COLUMNS]
+    dash = "the detector's score has no gradient that an attack could follow"
+    return [folded(title, ["Attack", "Detector", "What is flagged"], labels, lines, width, dash)]
 
 
 def _attacks(results, metrics, width, seeds):
-    title = f"Attacks: success (%) and median size over all test faces{seeds}"
+    title = (
+        f"Attacks: success (%) and median size over all test faces, each attack knowing all that it is against{seeds}"
+    )
     lines = [
         ((row["attack"], row["against"]), [cell(metric, row[metric]) for metric in metrics])
         for row in results.over_seeds("attacks")

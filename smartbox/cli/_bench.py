@@ -38,7 +38,7 @@ _DETECTION_METRICS = {
     default="fgsm,pgd",
     show_default=True,
     metavar="NAME,...",
-    help="'smartbox list' shows all names.",
+    help="'smartbox list' shows all names. One with an eps may be named with it, several times: pgd@2/255,pgd@4/255.",
 )
 @click.option(
     "--defenses", type=Names(), default="gaussian_blur", show_default=True, metavar="NAME,...", help="Or 'none'."
@@ -84,6 +84,16 @@ _DETECTION_METRICS = {
     help="Training faces that are attacked for the detectors.  [default: all]",
 )
 @click.option(
+    "--guard",
+    is_flag=True,
+    help="Also measure detector and mitigation together: what is flagged is rejected, or mitigated and then named.",
+)
+@click.option(
+    "--check-masking",
+    is_flag=True,
+    help="Also search at random, on up to 32 faces, for what a mitigation's gradients may hide from the attacks.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     default="smartbox-results",
@@ -105,6 +115,8 @@ def bench(
     seeds,
     protocol,
     detector_faces,
+    guard,
+    check_masking,
     out,
     quiet,
 ):
@@ -129,6 +141,8 @@ def bench(
         "seeds": seeds,
         "protocol": protocol,
         "detector_faces": detector_faces,
+        "guard": guard,
+        "check_masking": check_masking,
     }
     plan = make_plan(**choices)  # names and parameters are checked before anything is read
     check_image_size(plan, image_shape)

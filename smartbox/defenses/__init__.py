@@ -9,6 +9,7 @@ from smartbox.defenses._gaussian_blur import GaussianBlur
 from smartbox.defenses._guarded_classifier import GuardedClassifier
 from smartbox.defenses._jpeg import JPEGCompression
 from smartbox.defenses._median_filter import MedianFilter
+from smartbox.defenses._noise_training import NoiseTraining
 from smartbox.defenses._pca import PCAReconstruction
 from smartbox.defenses._randomization import Randomization
 from smartbox.defenses._randomized_smoothing import RandomizedSmoothing
@@ -24,6 +25,7 @@ __all__ = [
     "GuardedClassifier",
     "JPEGCompression",
     "MedianFilter",
+    "NoiseTraining",
     "PCAReconstruction",
     "Randomization",
     "RandomizedSmoothing",

@@ -103,6 +103,10 @@ class RetrainedClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         """As `FaceClassifier.pass_counts`."""
         return self._trained().pass_counts()
 
+    def _unbounded(self):
+        """As `FaceClassifier`'s, for the noise of smoothing."""
+        return self._trained()._unbounded()
+
     def _trained(self):
         check_is_fitted(self, "estimator_")
         return self.estimator_

@@ -153,7 +153,7 @@ def _success(attack, X, y):
     return attack._generate(X, y, keep_report=True)[1].success
 
 
-def _beats(first, second):
+def beats(first, second):
     """Whether the first took images that the second did not, more often than the other way round, beyond chance."""
     only_first, only_second = np.sum(first & ~second), np.sum(second & ~first)
     return bool(binom.sf(only_first - 1, only_first + only_second, 0.5) <= _LEVEL)
@@ -161,7 +161,7 @@ def _beats(first, second):
 
 def _one_step(one, many):
     warning = None
-    if _beats(one, many):
+    if beats(one, many):
         warning = (
             f"one step succeeds more often ({one.mean():.0%}) than many ({many.mean():.0%}): the gradient leads astray, so that "
             "low figures of iterative attacks say nothing about robustness."
@@ -171,7 +171,7 @@ def _one_step(one, many):
 
 def _larger_eps(sizes, reached):
     shares = [float(success.mean()) for success in reached]
-    falls = [k for k in range(1, len(reached)) if any(_beats(before, reached[k]) for before in reached[:k])]
+    falls = [k for k in range(1, len(reached)) if any(beats(before, reached[k]) for before in reached[:k])]
     warning = None
     if falls:
         worst = falls[0]
@@ -198,7 +198,7 @@ def _unbounded(success):
 
 def _random_search(square, gradient):
     warning = None
-    if _beats(square, gradient):
+    if beats(square, gradient):
         warning = (
             f"random search without gradients succeeds more often ({square.mean():.0%}) than the gradient "
             f"({gradient.mean():.0%}): adversarial images are there, and the gradient does not show them."

@@ -108,7 +108,7 @@ def test_worst_counts_faces_that_are_right_under_both(results, by_hand):
 
 
 def test_worst_is_never_above_either(results):
-    assert len(results.tables["mitigation"]) == 3 * 2 * 2
+    assert len(results.tables["mitigation"]) == 3 * (2 + 1) * 2
     for row in results.tables["mitigation"]:
         assert row["worst"] <= min(row["transferred"], row["adaptive"])
         assert row["worst"] >= row["transferred"] + row["adaptive"] - 1 - 1e-12
@@ -259,14 +259,14 @@ def test_passes_grow_seed_by_seed(faces):
 
 
 def test_a_pass_that_fails_leaves_the_finished_ones_whole(faces, monkeypatch):
-    mitigate = Pass._mitigate
+    attack = Pass.attack
 
-    def fail(self, *arguments):
+    def fail(self, *arguments, **more):
         if self.seed == 5:
             raise KeyboardInterrupt
-        mitigate(self, *arguments)
+        return attack(self, *arguments, **more)
 
-    monkeypatch.setattr(Pass, "_mitigate", fail)
+    monkeypatch.setattr(Pass, "attack", fail)
     passes = Benchmark(faces, attacks=["fgsm"], parameters={"network.epochs": 1}, seeds=(2, 5)).passes()
     results = next(passes)
     with pytest.raises(KeyboardInterrupt):
@@ -302,6 +302,16 @@ CHOICES = [
     ({"parameters": {"eps": 1}}, "attack.NAME.PARAMETER"),
     ({"parameters": {"attack.pgd.eps": 1}, "attacks": ["fgsm"]}, "not part of this run, which has fgsm"),
     ({"parameters": ["attack.fgsm.eps=1"]}, "parameters as a dict"),
+    ({"attacks": ["pdg@2/255"]}, "no attack 'pdg@2/255' (did you mean 'pgd@2/255'?)"),
+    ({"attacks": ["pgd@much"]}, "expected eps of attack 'pgd@much' as a number or a fraction"),
+    ({"attacks": ["deep_fool@2/255"]}, "deep_fool has no eps that the name could give: leave out '@2/255'"),
+    ({"attacks": ["pgd@8"]}, "did you mean 8/255?"),
+    ({"attacks": ["pgd@2/255"], "parameters": {"attack.pgd@2/255.eps": 0.1}}, "choose 'pgd' to set it"),
+    ({"attacks": ["pgd@0.1"], "parameters": {"attack.pgd@0.1.max_itr": 3}}, "(did you mean 'max_iter'?)"),
+    ({"attacks": ["pgd@0.1"], "parameters": {"attack.pgd.max_iter": 3}}, "not part of this run, which has pgd@0.1"),
+    ({"guard": True, "detectors": []}, "guard needs detectors whose threshold is committed, got no detector"),
+    ({"guard": True, "protocol": "cross"}, "got protocol 'cross'"),
+    ({"check_masking": True, "defenses": []}, "got no mitigation"),
     ({"seeds": []}, "at least one seed"),
     ({"seeds": 3}, "list of integers"),
     ({"seeds": [-1]}, "got -1"),

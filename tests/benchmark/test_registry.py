@@ -66,6 +66,26 @@ def test_the_decision_rules_of_ead_have_names_of_their_own(rule):
         registry.make("attack", f"ead_{rule}", {"decision_rule": other})
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_eps_goes_with_the_name_of_an_attack_that_has_one(kind):
+    for name, cls in registry.available(kind).items():
+        asked = f"{name.upper().replace('_', '-')}@2/255"
+        if kind == "attack" and "eps" in registry.settable(cls):
+            assert registry.find(kind, asked) == (f"{name}@2/255", cls)
+            assert registry.make(kind, f"{name}@2/255", {}).eps == "2/255"
+        else:
+            with pytest.raises(ValueError, match="no eps" if kind == "attack" else f"there is no {kind}"):
+                registry.find(kind, asked)
+
+
+def test_parameters_of_an_attack_with_its_eps():
+    chosen = {"attack": ["pgd@2/255", "pgd@0.01"], "defense": [], "detector": []}
+    split = registry.check_parameters({"attack.PGD@2/255.max_iter": 3, "attack.pgd@0.01.max_iter": 4}, chosen)
+    assert [split["attack", name]["max_iter"] for name in chosen["attack"]] == [3, 4]
+    attack = registry.make("attack", "pgd@2/255", split["attack", "pgd@2/255"])
+    assert (attack.eps, attack.max_iter) == ("2/255", 3)
+
+
 @pytest.mark.parametrize(
     ("cls", "name"),
     [

@@ -60,6 +60,26 @@ def test_only_what_is_flagged_is_mitigated(guard):
     np.testing.assert_array_equal(nobody.predict(X), y)
 
 
+def test_chance_is_met_in_expectation_on_the_way_that_has_it(guard):
+    """Unflagged images meet no chance: their gradient is the face's; flagged ones have the defended Pipeline's mean."""
+    face, X, y, detector = guard
+    defense = Randomization(scale=(0.8, 0.9), random_state=0)
+    guarded = as_face_model(GuardedClassifier(face, detector=detector, defense=defense))
+    flagged = detector.decision_function(X) > detector.threshold_
+    assert guarded.has_chance and 0 < flagged.sum() < len(X)
+    seen, defended = (model.in_expectation(6, 1) for model in (guarded, as_face_model(make_pipeline(defense, face))))
+    values, _, gradient = seen.value_and_gradient(X, y, "odds")
+    for rows, model in ((~flagged, face), (flagged, defended)):
+        expected = model.value_and_gradient(X[rows], y[rows], "odds")
+        np.testing.assert_allclose(values[rows], expected[0], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(gradient[rows], expected[2], rtol=1e-4, atol=1e-6)
+    attack = PGD(guarded, eps=0.02, max_iter=3, random_state=0)
+    whole = attack.generate(X, y)
+    np.testing.assert_array_equal(attack.set_params(batch_size=5).generate(X[::-1], y[::-1])[::-1], whole)
+    plain = as_face_model(GuardedClassifier(face, detector=detector, defense=GaussianBlur()))
+    assert not plain.has_chance and PGD(plain)._seen(plain, 0) is plain
+
+
 def test_a_pipelines_own_defences_run_once(guard):
     face, X, _, detector = guard
     model = make_pipeline(GaussianBlur(sigma=0.7), face)

@@ -12,7 +12,7 @@ from smartbox.base import BaseDefense
 from smartbox.defenses import GaussianBlur, GuardedClassifier, RandomizedSmoothing
 from smartbox.estimator_checks import example_images
 from smartbox.metrics import masking_report
-from smartbox.metrics._masking import _beats, _larger_eps
+from smartbox.metrics._masking import _larger_eps, beats
 from tests.doubles import BrightDetector, small_network
 
 QUICK = {"eps": 0.03, "max_iter": 20, "max_queries": 150, "random_state": 0}
@@ -161,8 +161,8 @@ def test_figures_are_those_of_the_attacks(faces):
 
 def test_one_attack_wins_only_beyond_chance():
     none, some, all_of_them = np.zeros(10, bool), np.arange(10) < 4, np.ones(10, bool)
-    assert _beats(all_of_them, none) and not _beats(some, none) and not _beats(none, all_of_them)
-    assert not _beats(none, none) and not _beats(all_of_them, all_of_them)
+    assert beats(all_of_them, none) and not beats(some, none) and not beats(none, all_of_them)
+    assert not beats(none, none) and not beats(all_of_them, all_of_them)
 
 
 def test_success_that_never_grows_or_falls_is_struck():

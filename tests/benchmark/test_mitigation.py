@@ -1,0 +1,221 @@
+"""Mitigations under all attacks together, how sure the figures are, and the signs of a gradient that is hidden."""
+
+import numpy as np
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import Bunch
+
+from smartbox import FaceClassifier
+from smartbox.attacks import FGSM, PGD
+from smartbox.benchmark import Benchmark, Results
+from smartbox.benchmark._accuracy import ALL_ATTACKS, accuracies
+from smartbox.benchmark._mitigation import mitigate
+from smartbox.benchmark._pass import Pass
+from smartbox.benchmark._plan import make_plan
+from smartbox.benchmark._results import MITIGATION_COLUMNS
+from smartbox.benchmark._signs import SIGNS, masking_signs
+from smartbox.benchmark._tables import remarks
+from smartbox.defenses import GaussianBlur, Randomization
+from smartbox.estimator_checks import example_images
+from smartbox.metrics import bootstrap_by_identity, wilson_interval
+from tests.benchmark.conftest import EPS
+from tests.benchmark.test_results import printed
+from tests.doubles import small_network
+from tests.metrics.test_masking import Ripple, Staircase, StaircaseSeenThrough
+
+
+def rows_of(results, **values):
+    return [row for row in results.tables["mitigation"] if all(row[name] == value for name, value in values.items())]
+
+
+def decisions(hand, model, X):
+    predicted = model.predict(X)
+    accepted = predicted == hand.probes.claims
+    return {"identification": predicted == hand.y, "verification": accepted == hand.probes.is_genuine}
+
+
+@pytest.mark.parametrize("metric", ["identification", "verification"])
+def test_all_attacks_counts_faces_that_are_right_under_each(results, by_hand, metric):
+    def right(model, X):
+        return decisions(by_hand, model, X)[metric]
+
+    pgd = {"eps": 16 / 255, "max_iter": 3, "random_state": 7}
+    made = [[FGSM(model, eps=EPS), PGD(model, **pgd, **more)]
+            for model, more in ((by_hand.face, {"early_stop": False}), (by_hand.blurred, {}))]  # fmt: skip
+    unaware, aware = ([attack.generate(by_hand.X, by_hand.y) for attack in attacks] for attacks in made)
+    expected = {
+        "before_attack": right(by_hand.face, by_hand.X),
+        "after_attack": np.logical_and(*(right(by_hand.face, X) for X in unaware)),
+        "clean_mitigated": right(by_hand.blurred, by_hand.X),
+        "transferred": np.logical_and(*(right(by_hand.blurred, X) for X in unaware)),
+        "adaptive": np.logical_and(*(right(by_hand.blurred, X) for X in aware)),
+    }
+    expected["worst"] = expected["transferred"] & expected["adaptive"]
+    (row,) = rows_of(results, seed=7, attack=ALL_ATTACKS, metric=metric)
+    assert {column: row[column] for column in expected} == pytest.approx(
+        {column: each.mean() for column, each in expected.items()}
+    )
+    assert row["defense"] == "gaussian_blur" and row["n"] == len(by_hand.y)
+    single = rows_of(results, seed=7, metric=metric)
+    assert row["worst"] == min(each["worst"] for each in single)
+
+
+def test_one_attack_needs_no_row_for_all(faces):
+    plain = Benchmark(faces, attacks=["fgsm"], defenses=[], detectors=[], parameters={"network.epochs": 1}).run()
+    assert {row["attack"] for row in plain.tables["mitigation"]} == {"fgsm"}
+
+
+def test_without_mitigation_the_network_meets_all_attacks(faces):
+    parameters = {"network.epochs": 1, "attack.pgd.max_iter": 2}
+    plain = Benchmark(faces, defenses=[], detectors=[], parameters=parameters).run()
+    for metric in ("identification", "verification"):
+        *each, together = rows_of(plain, metric=metric)
+        assert together["attack"] == ALL_ATTACKS and together["defense"] == "none"
+        assert together["after_attack"] <= min(row["after_attack"] for row in each)
+        assert np.isnan([together["worst"], together["worst_low"], together["masked"]]).all()
+        assert together["after_attack_low"] <= together["after_attack"] <= together["after_attack_high"]
+
+
+def test_intervals_reach_to_the_farther_of_identities_and_wilson():
+    people = np.repeat(np.arange(5), 8)
+    right = {"one": people < 3, "all": people >= 0}
+    row = accuracies(right, people, 0, ("one", "none", "all"))
+    drawn = bootstrap_by_identity(right["one"], people, random_state=0)
+    assert row["one"] == 0.6 and (row["one_low"], row["one_high"]) == pytest.approx((drawn.low, drawn.high))
+    assert row["one_low"] < wilson_interval(24, 40)[0]
+    assert (row["all_low"], row["all_high"]) == wilson_interval(40, 40)
+    assert np.isnan([row["none"], row["none_low"], row["none_high"]]).all()
+    assert list(row)[:3] == ["one", "none", "all"]
+
+
+def test_every_accuracy_has_an_interval(results):
+    for row in results.tables["mitigation"]:
+        for column in MITIGATION_COLUMNS:
+            assert 0 <= row[f"{column}_low"] <= row[column] <= row[f"{column}_high"] <= 1
+            assert row[f"{column}_low"] < row[f"{column}_high"]
+
+
+@pytest.mark.parametrize("metrics", [["identification"], ["recall"], ["success"]])
+def test_every_title_names_the_threat(results, metrics):
+    text = " ".join(printed(results, metrics, 160).split())
+    assert "knowing" in text or "unaware" in text
+    if metrics == ["identification"]:
+        assert "knowing the network alone (transferred) or network and mitigation (adaptive)" in text
+
+
+def test_gaussian_blur_raises_no_alarm(results):
+    for row in results.tables["mitigation"]:
+        assert row["masked"] == row["masked_transferred"] == row["masked_zero_gradient"] == 0
+        assert np.isnan(row["masked_random_search"])
+    assert not any("masked" in remark for remark in remarks(results))
+
+
+@pytest.fixture(scope="module")
+def one():
+    """A pass over images that a network of fixed weights names rightly, with one attack in one step and one in many."""
+    face = FaceClassifier.from_network(small_network())
+    X = example_images(face.image_shape_, n=40, seed=3)
+    parameters = {"attack.pgd.max_iter": 20, "attack.fgsm.eps": 0.03, "attack.pgd.eps": 0.03}
+    plan = make_plan(attacks=["fgsm", "pgd"], defenses=["gaussian_blur"], detectors=[], parameters=parameters, seeds=[0],
+                     check_masking=True)  # fmt: skip
+    one = Pass(X, face.predict(X), {}, plan, seed=0)
+    one.face, one.X, one.y = face, X, face.predict(X)
+    one.claims = Bunch(targets=(one.y + 1) % 5, claims=one.y, is_genuine=np.ones(len(X), bool))
+    return one
+
+
+@pytest.mark.filterwarnings("ignore:.*the gradient was zero")
+@pytest.mark.parametrize(
+    ("defense", "signs"),
+    [
+        (GaussianBlur(sigma=0.7), set()),
+        (StaircaseSeenThrough(), set()),
+        (Staircase(), {"masked_zero_gradient", "masked_random_search"}),
+        (Ripple(), {"masked_random_search"}),
+    ],
+)
+def test_signs_of_mitigations_that_hide_their_gradient(one, defense, signs):
+    one.tables = {"mitigation": [], "attacks": []}
+    unaware = {name: one.attack(name, one.face, "the network") for name in one.plan.attack}
+    mitigate(one, unaware, {"made_up": make_pipeline(defense, one.face)})
+    rows = rows_of(one, attack="pgd") + rows_of(one, attack=ALL_ATTACKS)
+    for row in rows:
+        found = {name for name in SIGNS if row[name] == 1}
+        assert signs <= found if signs else not found
+        assert row["masked"] == bool(signs)
+    told = " ".join(remarks(Results(provenance={}, tables=one.tables)))
+    assert ("the gradients of made_up look masked" in told) == bool(signs)
+
+
+def test_each_sign_against_the_binomial(one):
+    """Five faces more are beyond chance, ``2 ** -5 < 0.05``, and four are not; faces that were wrong do not count."""
+    y, n = one.y, len(one.y)
+    wrong, nobody = (y + 1) % 5, np.zeros(n, bool)
+
+    def taken(count, start=0):
+        return np.where((np.arange(n) >= start) & (np.arange(n) < start + count), wrong, y)
+
+    def signs(count, **more):
+        clean = taken(2)  # of the faces that are taken below two were wrong before
+        met = {name: Bunch(clean_mitigated=clean, transferred=y, adaptive=y, flat=nobody, flat_before=nobody)
+               for name in ("fgsm", "pgd")}  # fmt: skip
+        for key, change in more.items():
+            met[key].update(change(count))
+        one.plan.check_masking = False
+        found = masking_signs(one, "made_up", None, met)
+        return {name for name in SIGNS if found["pgd"][name] == 1}
+
+    for sign, change in {
+        "masked_transferred": {"pgd": lambda count: {"transferred": taken(count)}},
+        "masked_one_step": {"fgsm": lambda count: {"adaptive": taken(count)}},
+        "masked_zero_gradient": {"pgd": lambda count: {"flat": taken(count) != y}},
+    }.items():
+        assert signs(7, **change) == {sign} and not signs(6, **change)
+    both = {"pgd": lambda count: {"flat": taken(count) != y, "flat_before": taken(count) != y}}
+    assert not signs(20, **both), "what the bare network has too is not the mitigation's"
+
+
+@pytest.mark.parametrize(("name", "other"), [("fgsm@0.04", "pgd"), ("fgsm", "square"), ("fgsm", "fgsm@0.05")])
+def test_one_step_is_set_beside_many_of_no_smaller_budget_alone(one, name, other):
+    plan = make_plan(attacks=[name, other], defenses=["gaussian_blur"], detectors=[], seeds=[0],
+                     parameters={f"attack.{other}.eps": 0.03} if "@" not in other else {})  # fmt: skip
+    another = Bunch(plan=plan, y=one.y, claims=one.claims, seed=0)
+    nobody = np.zeros(len(one.y), bool)
+    met = {each: Bunch(clean_mitigated=one.y, transferred=one.y, adaptive=(one.y + 1) % 5, flat=nobody, flat_before=nobody)
+           for each in plan.attack}  # fmt: skip
+    assert np.isnan(masking_signs(another, "made_up", None, met)[other]["masked_one_step"])
+
+
+@pytest.mark.parametrize(
+    ("defense", "chosen", "met"),
+    [
+        (Randomization(), "standard", "rand"),
+        (GaussianBlur(), "standard", "standard"),
+        (Randomization(), "plus", "plus"),
+    ],
+)
+def test_auto_attack_meets_chance_in_the_version_for_chance(one, defense, chosen, met):
+    parameters = {"attack.auto_attack.version": chosen}
+    plan = make_plan(attacks=["auto_attack"], defenses=[], detectors=[], parameters=parameters, seeds=[0])
+    another = Pass(one.X, one.y, {}, plan, seed=0)
+    another.face = one.face
+    assert another._aim("auto_attack", make_pipeline(defense, one.face)).version == met
+    assert another._aim("auto_attack", one.face).version == chosen
+
+
+@pytest.mark.slow
+def test_auto_attack_at_two_eps_meets_every_kind_of_mitigation(faces):
+    names = ["auto_attack@2/255", "auto_attack@16/255"]
+    few = {"max_iter": 2, "n_targets": 1, "max_queries": 2}
+    parameters = {f"attack.{name}.{key}": value for name in names for key, value in few.items()}
+    defenses = ["gaussian_blur", "randomization", "adversarial_training", "noise_training"]
+    run = Benchmark(
+        faces, attacks=names, defenses=defenses, detectors=[], parameters={**parameters, "network.epochs": 2}
+    )
+    results = run.run()
+    assert [row["attack"] for row in rows_of(results, defense="randomization", metric="identification")] == [
+        *names, ALL_ATTACKS
+    ]  # fmt: skip
+    for row in results.tables["attacks"]:
+        assert row["median_linf"] <= {names[0]: 2 / 255, names[1]: 16 / 255}[row["attack"]] + 1e-6
+    assert results.provenance["parameters"]["attack.auto_attack@2/255"]["eps"] == "2/255"
