@@ -24,7 +24,7 @@ INSTALL = [
 ]
 EXTRAS = {
     "test": ["pytest>=8.0", "ruff>=0.9"],
-    "bench": ["adversarial-robustness-toolbox==1.20.1", "foolbox==3.3.4", "psutil>=5.9"],
+    "bench": ["adversarial-robustness-toolbox==1.20.1", "faiss-cpu>=1.9", "foolbox==3.3.4", "psutil>=5.9"],
     "docs": ["sphinx>=7.0", "numpydoc>=1.6"],
 }
 

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from smartbox._checks import check_labels
-from smartbox._model import FaceModelMixin
+from smartbox._model import LOGITS, PIXELS, FaceModelMixin
 from smartbox._objectives import OBJECTIVES
 
 _BATCH_SIZE = 64  # faces whose gradient is taken at once, for an embedder that does not say
@@ -58,6 +58,50 @@ class CosineModel(FaceModelMixin):
     def vjps(self, X, cotangents):
         """Several gradients an image on two forward passes, for ``cotangents`` ``(n, count, n_classes)``: ``(n, count, ...)``."""
         return self._pull_back(X, np.asarray(cotangents, dtype=np.float32), ndim=3)
+
+    def layer_names(self, kind):
+        """Names of layers inside the embedder's network; see `FaceClassifier.layer_names`. An embedder without one has none."""
+        return self.embedder.layer_names(kind) if hasattr(self.embedder, "layer_names") else []
+
+    def activations(self, X, layers):
+        """Outputs of layers inside the embedder's network; see `FaceClassifier.activations`."""
+        X, layers = self._check_images(X), [layers] if isinstance(layers, str) else list(layers)
+        read = [name for name in layers if name != PIXELS]
+        if set(read) <= {LOGITS}:  # which any embedder can give
+            found = {LOGITS: self.logits(X)} if read else {}
+        else:
+            found = dict(zip(read, self.embedder.activations(X, read), strict=True))
+            if LOGITS in found:
+                found[LOGITS] = self._logits(self._templates().cosines(found[LOGITS]))
+        return [X if name == PIXELS else found[name] for name in layers]
+
+    def activations_vjp(self, X, layers, cotangents):
+        """Gradient by the images of what `activations` gives; see `FaceClassifier.activations_vjp`."""
+        X, layers = self._check_images(X), [layers] if isinstance(layers, str) else list(layers)
+        gradient, inner, by_inner = np.zeros_like(X), [], []
+        for name, each in zip(layers, cotangents, strict=True):
+            if name == PIXELS:
+                gradient += each
+            elif name == LOGITS:
+                gradient += self.vjp(X, each)
+            else:
+                inner.append(name)
+                by_inner.append(each)
+        return gradient + self.embedder.activations_vjp(X, inner, by_inner) if inner else gradient
+
+    def last_dropout(self):
+        """Name and rate of the last dropout layer inside the embedder's network, or None."""
+        return self.embedder.last_dropout() if hasattr(self.embedder, "last_dropout") else None
+
+    def head(self, layer, activations):
+        """Logits from the output of a layer inside the embedder's network; see `FaceClassifier.head`."""
+        return self._logits(self._templates().cosines(self.embedder.head(layer, activations)))
+
+    def head_vjp(self, layer, activations, cotangents):
+        """Gradient by ``activations`` of ``(cotangents * head(layer, activations)).sum()``."""
+        embeddings, cotangents = self.embedder.head(layer, activations), np.asarray(cotangents, dtype=np.float32)
+        by_embedding = self._by_embedding(self._templates(), embeddings, cotangents)
+        return self.embedder.head_vjp(layer, activations, by_embedding)
 
     def _pull_back(self, X, cotangents, ndim):
         templates, X = self._templates(), self._check_images(X)

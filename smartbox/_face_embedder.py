@@ -10,6 +10,7 @@ from sklearn.utils import gen_batches
 
 from smartbox._compat import Interval
 from smartbox._crop import Crop
+from smartbox._embedder_layers import EmbedderLayers, past_length
 from smartbox._packing import is_network, pack_state, unpack_state
 from smartbox.base import StatelessTransformer
 
@@ -18,7 +19,7 @@ _BUILT_IN_CROP = 1.4  # of the Extended Yale B crops, which show as much of a fa
 _SMALLEST_NORM = 1e-12
 
 
-class FaceEmbedder(StatelessTransformer):
+class FaceEmbedder(EmbedderLayers, StatelessTransformer):
     """Each face as a point on the unit sphere, where faces of one person lie together.
 
     Parameters
@@ -96,7 +97,7 @@ class FaceEmbedder(StatelessTransformer):
             If the network is none, or images of this size or number of channels do not fit it.
         """
         X, crop, engine = self._ready(X)
-        return _unit(self._outputs(X, crop, engine))[0]
+        return self._unit(self._outputs(X, crop, engine))[0]
 
     def vjp(self, X):
         """The embedding of each face and the way back.
@@ -116,13 +117,12 @@ class FaceEmbedder(StatelessTransformer):
             by batch, rather than hold all activations.
         """
         X, crop, engine = self._ready(X)
-        embeddings, norms = _unit(self._outputs(X, crop, engine))
+        embeddings, norms = self._unit(self._outputs(X, crop, engine))
 
         def pull_back(cotangents):
             several = cotangents.ndim == 3
             unit, length = (part[:, None] if several else part for part in (embeddings, norms))
-            along = (cotangents * unit).sum(axis=-1, keepdims=True)
-            by_output = ((cotangents - along * unit) / length).astype(np.float32)
+            by_output = past_length(unit, length, cotangents)
             gradient = np.empty((*cotangents.shape[:-1], *X.shape[1:]), dtype=np.float32)
             for batch in gen_batches(len(X), self.batch_size):
                 back = (engine.vjps if several else engine.vjp)(crop(X[batch]), by_output[batch])
@@ -137,12 +137,16 @@ class FaceEmbedder(StatelessTransformer):
 
     def _ready(self, X):
         """The checked images, their crop and the compiled network."""
-        from smartbox._engine import engine_of
-
         self._validate_params()
         X = self._check_images(X)
-        engine = engine_of(self._network())
+        engine = self._compiled()
         return X, self._crop(X.shape[1:], engine.image_shape), engine
+
+    @staticmethod
+    def _unit(outputs):
+        """Rows of length 1, and the lengths that they had."""
+        norms = np.maximum(np.sqrt(np.square(outputs).sum(axis=1, keepdims=True)), np.float32(_SMALLEST_NORM))
+        return outputs / norms, norms
 
     def _network(self):
         if is_network(self.network):
@@ -184,12 +188,6 @@ class FaceEmbedder(StatelessTransformer):
 
     def __setstate__(self, state):
         super().__setstate__(unpack_state(state))
-
-
-def _unit(outputs):
-    """Rows of length 1, and the lengths that they had."""
-    norms = np.maximum(np.sqrt(np.square(outputs).sum(axis=1, keepdims=True)), np.float32(_SMALLEST_NORM))
-    return outputs / norms, norms
 
 
 @functools.cache

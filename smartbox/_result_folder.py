@@ -8,7 +8,7 @@ from pathlib import Path
 
 from smartbox._serialization import undisturbed
 
-REPORT = "report.json"  # its "format" marks the folder; it comes last
+REPORT = "report.json"  # unless a command calls it otherwise
 
 
 class ResultFolder:
@@ -18,7 +18,7 @@ class ResultFolder:
     ----------
     folder : str or path
     files : sequence of str
-        Names of the files and folders, `REPORT` the last.
+        Names of the files and folders, the report the last: its "format" marks the folder.
     format : str
         What the report calls itself.
     what : str
@@ -41,7 +41,7 @@ class ResultFolder:
     def is_ours(self):
         """Whether the folder holds such results."""
         try:
-            return json.loads((self.folder / REPORT).read_text())["format"] == self.format
+            return json.loads((self.folder / self.files[-1]).read_text())["format"] == self.format
         except (OSError, ValueError, KeyError, TypeError):
             return False
 

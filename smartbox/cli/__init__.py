@@ -10,6 +10,7 @@ import smartbox
 from smartbox.cli._attack import attack
 from smartbox.cli._bench import bench
 from smartbox.cli._detect import detect
+from smartbox.cli._evaluate import evaluate
 from smartbox.cli._list import list_
 from smartbox.cli._mitigate import mitigate
 from smartbox.cli._terminal import Interrupted, Terminated, terminable
@@ -31,7 +32,7 @@ def commands(ctx):
         click.echo(ctx.get_help())
 
 
-for command in (bench, train, attack, detect, mitigate, list_):
+for command in (bench, train, attack, detect, mitigate, evaluate, list_):
     commands.add_command(command)
 
 

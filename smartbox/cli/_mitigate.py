@@ -59,36 +59,43 @@ def mitigate(defenses, images, image_shape, on_error, settings, seed, out, quiet
     and how it was done (report.json), and some of them before and after (examples.png). Grey images stay grey.
     """
     from smartbox._result_folder import ResultFolder
+    from smartbox.benchmark import _registry as registry
     from smartbox.cli._mitigate_run import FILES, run
 
-    made = _make_defenses(defenses, settings)
+    if not defenses:
+        raise ValueError(f"expected --defense NAME or FILE, one of: {', '.join(registry.available('defense'))}.")
+    names, by_name = find_defenses(defenses)
+    split = registry.check_parameters(parse_settings(settings, "defense.gaussian_blur.sigma=0.8"), {"defense": by_name})
+    if split["network"]:
+        raise ValueError(f"cannot set 'network.{next(iter(split['network']))}': no network takes part.")
+    made = make_defenses(names, split)
     check_images_there(images)
     check_writable(out)
     folder = ResultFolder(out, FILES, MITIGATED, "mitigated images")
     folder.check_replaceable()
-    chain = [(name, _load(name) if defense is None else defense) for name, defense in made]
-    for _, defense in chain:
-        if "random_state" in defense.get_params(deep=False) and defense.random_state is None:
-            defense.set_params(random_state=seed)
+    chain = load_defenses(made, seed)
     run(folder, chain, images, image_shape, on_error, seed, verbose=0 if quiet else 1)
 
 
-def _make_defenses(defenses, settings):
-    """``(name, defence)`` in order, None for one in a file, which is read later."""
+def find_defenses(texts):
+    """Names of defences by NAME or FILE, in order, and those by NAME alone, each once."""
+    from smartbox.benchmark import _registry as registry
+
+    names = [text if is_file(text) else registry.find("defense", text)[0] for text in texts]
+    return names, [name for name in dict.fromkeys(names) if not is_file(name)]
+
+
+def make_defenses(names, split):
+    """``(name, defence)`` in order, None for one in a file, which is read later; ``split`` is of `check_parameters`."""
     from sklearn.utils import get_tags
 
     from smartbox.base import BaseDefense
     from smartbox.benchmark import _registry as registry
 
-    if not defenses:
-        raise ValueError(f"expected --defense NAME or FILE, one of: {', '.join(registry.available('defense'))}.")
-    names = [text if is_file(text) else registry.find("defense", text)[0] for text in defenses]
-    by_name = [name for name in dict.fromkeys(names) if not is_file(name)]
-    split = registry.check_parameters(parse_settings(settings, "defense.gaussian_blur.sigma=0.8"), {"defense": by_name})
-    if split["network"]:
-        raise ValueError(f"cannot set 'network.{next(iter(split['network']))}': no network takes part.")
     made = {}
-    for name in by_name:
+    for name in dict.fromkeys(names):
+        if is_file(name):
+            continue
         cls = registry.find("defense", name)[1]
         if not issubclass(cls, BaseDefense):
             raise ValueError(f"{name} is a classifier, which cleans no images: it is for 'smartbox bench'.")
@@ -99,6 +106,15 @@ def _make_defenses(defenses, settings):
         if get_tags(made[name]).requires_fit:
             raise ValueError(_untrained(name))
     return [(name, made.get(name)) for name in names]
+
+
+def load_defenses(made, seed):
+    """``(name, defence)`` with those in files read, and the seed where a defence draws and has none."""
+    chain = [(name, _load(name) if defense is None else defense) for name, defense in made]
+    for _, defense in chain:
+        if "random_state" in defense.get_params(deep=False) and defense.random_state is None:
+            defense.set_params(random_state=seed)
+    return chain
 
 
 def _untrained(name):

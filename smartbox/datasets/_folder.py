@@ -146,7 +146,8 @@ def _common_shape(source, labelled, on_error, failures):
         median = tuple(int(side) for side in np.median(list(shapes.elements()), axis=0))
         raise ValueError(
             f"{source.path}: expected images of one size, got {len(shapes)} sizes, (height, width) = {listing}; "
-            f"pass image_shape to resize them, for example to their median: image_shape={median}"
+            f"pass image_shape to resize them, for example to their median: image_shape={median} (--image-shape "
+            f"{median[0]}x{median[1]})"
         )
     return readable, next(iter(shapes), None)
 
