@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils import gen_batches
 
-from smartbox._model import FaceModelMixin, through
+from smartbox._model import DefendedModel, FaceModelMixin, through
 from smartbox._streams import ImageStreams
 
 _ROWS = 128  # images and draws that go through the network at once
@@ -45,6 +45,10 @@ class ExpectedModel(FaceModelMixin):
         self.classes_ = model.classes_
         self.image_shape_ = model.image_shape_
         self.reject_label = getattr(model, "reject_label", None)
+
+    def identify(self, X):
+        """The label of a guarded model's face model, in the draws that are deployed."""
+        return DefendedModel(self.before, self.model).identify(X)
 
     def label_index(self, y):
         """As the model's own."""

@@ -53,6 +53,10 @@ class GuardedModel(FaceModelMixin):
 
         return ExpectedModel(self, n_draws=n_draws, seed=seed)
 
+    def identify(self, X):
+        """The label that the face model gives, whether or not the detector flags the image."""
+        return self.model.predict(X)
+
     def label_index(self, y):
         """Column of each label; rejection is the last."""
         columns = np.searchsorted(self.model.classes_, y)

@@ -25,7 +25,7 @@ def n_names(model):
 def identify(model, X, predicted=None):
     """The label of largest logit for each image, whether or not a guard would reject it; ``predicted`` where it knows."""
     if getattr(model, "reject_label", None) is not None:
-        return model.model.predict(X)
+        return model.identify(X)
     return model.predict(X) if predicted is None else predicted
 
 
@@ -94,18 +94,24 @@ class DefendedModel(FaceModelMixin):
 
     @property
     def has_chance(self):
-        """Whether a defence draws."""
-        return any(_has_chance(defense) for _, defense in self.defenses)
+        """Whether a defence draws, or the model behind them."""
+        return any(_has_chance(defense) for _, defense in self.defenses) or _has_chance(self.model)
+
+    @property
+    def reject_label(self):
+        """What a guard behind the defences says of what it flags; None without one."""
+        return getattr(self.model, "reject_label", None)
 
     def drawn(self, rng):
         """The same model with the draws of ``rng``, one stream an image."""
-        return DefendedModel(self.defenses, self.model, rng=rng)
+        model = self.model.drawn(rng.spawn(len(self.defenses))) if _has_chance(self.model) else self.model
+        return DefendedModel(self.defenses, model, rng=rng)
 
     def in_expectation(self, n_draws, seed):
         """The model as an attack sees it, which does not know what will be drawn."""
         from smartbox._expectation import ExpectedModel
 
-        first = [_has_chance(defense) for _, defense in self.defenses].index(True)
+        first = next((i for i, (_, defense) in enumerate(self.defenses) if _has_chance(defense)), len(self.defenses))
         rest = DefendedModel(self.defenses[first:], self.model)
         return ExpectedModel(rest, n_draws=n_draws, seed=seed, before=self.defenses[:first])
 
@@ -113,10 +119,26 @@ class DefendedModel(FaceModelMixin):
         """Logits of the defended images."""
         return self.model.logits(self._defended(X))
 
-    def value_and_gradient(self, X, y, objective="cross_entropy"):
+    def label_index(self, y):
+        """As the model's own, whose labels a guard's rejection may follow out of order."""
+        return self.model.label_index(y) if hasattr(self.model, "label_index") else super().label_index(y)
+
+    def objective(self, logits, y, objective, towards=False):
+        """As the model's own."""
+        guarded = self.reject_label is not None
+        return (
+            self.model.objective(logits, y, objective, towards) if guarded else super().objective(logits, y, objective)
+        )
+
+    def identify(self, X):
+        """The label of largest logit that a guard behind the defences would name, were it not to reject."""
+        return identify(self.model, self._defended(X))
+
+    def value_and_gradient(self, X, y, objective="cross_entropy", towards=False):
         """As the model's own, by the images before the defences."""
         Z, pull_back = self._forward(X)
-        values, logits, gradient = self.model.value_and_gradient(Z, y, objective)
+        more = () if self.reject_label is None else (towards,)
+        values, logits, gradient = self.model.value_and_gradient(Z, y, objective, *more)
         return values, logits, pull_back(gradient)
 
     def vjp(self, X, cotangents):
@@ -271,9 +293,16 @@ def guarded_model(model, detector, *, scale, reject_label=None):
 
     if not (np.isscalar(scale) and np.isfinite(scale) and scale > 0):
         raise ValueError(f"expected scale as a positive number, got {scale!r}.")
-    return GuardedModel(
-        model, fitted_detector(detector), scale=scale, reject_label=rejection_label(model.classes_, reject_label)
-    )
+    found = fitted_detector(detector)
+    takes, given = getattr(found, "image_shape_", None), model.image_shape_
+    if takes is not None and any(
+        None not in sizes and sizes[0] != sizes[1] for sizes in zip(takes, given, strict=True)
+    ):
+        raise ValueError(
+            f"expected a detector for images of shape {given}, as the model takes them, got one that was fitted on {takes}: "
+            "fit it on such images."
+        )
+    return GuardedModel(model, found, scale=scale, reject_label=rejection_label(model.classes_, reject_label))
 
 
 def fitted_detector(detector):

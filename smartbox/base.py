@@ -442,11 +442,17 @@ class BaseDetector(ClassifierMixin, ImageEstimator):
         self : object
         """
         self._validate_params()
-        X = self._check_images(X, reset=True)
-        y = self._check_two_classes(y, X)
-        self.classes_ = np.unique(y)
-        self.threshold_ = 0.0  # a detector without a boundary of its own sets another
-        self._fit(X, (y == self.classes_[1]).astype(int))
+        before = vars(self).copy()
+        try:
+            X = self._check_images(X, reset=True)
+            y = self._check_two_classes(y, X)
+            self.classes_ = np.unique(y)
+            self.threshold_ = 0.0  # a detector without a boundary of its own sets another
+            self._fit(X, (y == self.classes_[1]).astype(int))
+        except BaseException:  # what was refused or interrupted leaves the detector as it was
+            vars(self).clear()
+            vars(self).update(before)
+            raise
         return self
 
     def decision_function(self, X):

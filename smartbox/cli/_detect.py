@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from smartbox.cli._faces import data_option, find_faces, on_error_option
-from smartbox.cli._images import check_images_there, images_option
+from smartbox.cli._images import check_apart, check_images_there, images_option
 from smartbox.cli._options import Shape
 from smartbox.cli._terminal import check_writable, import_tensorflow_quietly
 from smartbox.cli._train import (
@@ -73,6 +73,7 @@ def detect(
             "expected --detector, a file that 'smartbox train' wrote or a name that 'smartbox list' shows."
         )
     check_images_there(images)
+    check_apart(images, out)
     check_writable(out)
     folder = ResultFolder(out, FILES, FORMAT, "scores of a detector")
     folder.check_replaceable()
@@ -88,7 +89,7 @@ def detect(
         found = _load(detector)
         read = _read(found.estimator.image_shape_, images, image_shape, on_error)
     else:
-        plan = make_plan(detector, None, attacks, settings, detector_faces)
+        plan = make_plan(detector, None, attacks, settings, detector_faces, model)
         # Built-in faces cannot take it, nor can Extended Yale B.
         of_faces = on_error if on_error and find_faces(data) == "folder" else None
         run, path = prepare(plan, model, data, image_shape, None, of_faces, seed, fpr=fpr, verbose=verbose)

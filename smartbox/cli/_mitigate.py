@@ -6,7 +6,7 @@ import click
 
 from smartbox.cli._detect import is_file
 from smartbox.cli._faces import on_error_option
-from smartbox.cli._images import MITIGATED, check_images_there, images_option
+from smartbox.cli._images import MITIGATED, check_apart, check_images_there, images_option
 from smartbox.cli._options import Shape, parse_settings
 from smartbox.cli._terminal import check_writable, import_tensorflow_quietly
 
@@ -70,6 +70,7 @@ def mitigate(defenses, images, image_shape, on_error, settings, seed, out, quiet
         raise ValueError(f"cannot set 'network.{next(iter(split['network']))}': no network takes part.")
     made = make_defenses(names, split)
     check_images_there(images)
+    check_apart(images, out)
     check_writable(out)
     folder = ResultFolder(out, FILES, MITIGATED, "mitigated images")
     folder.check_replaceable()

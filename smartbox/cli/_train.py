@@ -89,7 +89,7 @@ def train(
     FILE is safe to give away: plain arrays and JSON. It holds the network that a detector looks into, and what it was
     trained on; FILE.json says the latter in the clear. With the same faces and seed, later runs keep the test faces unseen.
     """
-    plan = make_plan(detector, defense, attacks, settings, detector_faces)
+    plan = make_plan(detector, defense, attacks, settings, detector_faces, model)
     out = out or Path(f"{plan.subject[1]}.smartbox")
     _check_out(out, force)
     run, path = prepare(plan, model, data, image_shape, color, on_error, seed, fpr=fpr, verbose=0 if quiet else 1)
@@ -107,7 +107,7 @@ def train(
     say(f"Written: {out}, {_beside(out)}", enabled=not quiet)
 
 
-def make_plan(detector, defense, attacks, settings, detector_faces):
+def make_plan(detector, defense, attacks, settings, detector_faces, model=None):
     """What is to be trained, checked before any work."""
     from smartbox.cli._train_run import make_train_plan
 
@@ -117,7 +117,11 @@ def make_plan(detector, defense, attacks, settings, detector_faces):
         raise ValueError("a detector learns from attacked faces: name attacks by --attack NAME, e.g. --attack pgd.")
     if detector_faces is not None and (not detector or detector_faces < len(attacks)):
         raise ValueError("expected --detector-faces beside --detector, and at least one face for each attack.")
-    parameters = {"network.epochs": 30, **parse_settings(settings)}
+    given = parse_settings(settings)
+    fixed = [key for key in given if key.startswith("network.")]
+    if model is not None and fixed:
+        raise ValueError(f"cannot set {fixed[0]!r} beside --model, which is trained: leave one of the two out.")
+    parameters = {"network.epochs": 30, **given}
     return make_train_plan(detector, defense, attacks, parameters, detector_faces)
 
 

@@ -216,7 +216,7 @@ class DenoisingAutoencoder(BaseDefense):
             if rows.size:
                 attack = aimed(attack, attack.model, new_seed(rng))
                 model = attack._face_model()
-                index = np.searchsorted(model.classes_, identify(model, X[rows]))
+                index = model.label_index(identify(model, X[rows]))
                 X_adv[rows] = attacked(attack, X[rows], index, rng)
         return X_adv
 

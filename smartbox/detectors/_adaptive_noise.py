@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from smartbox._checks import check_images
 from smartbox._compat import StrOptions
 from smartbox.base import BaseDetector, ModelReferenceMixin
 from smartbox.defenses import AdaptiveNoiseReduction
@@ -64,7 +65,8 @@ class AdaptiveNoiseDetector(ModelReferenceMixin, BaseDetector):
         self.level = level
 
     def _fit(self, X, y):
-        self._face_model()  # a missing model shows here, not at the first prediction
+        # A missing model and images that it cannot take show here, not at the first prediction.
+        check_images(X[:1], image_shape=self._face_model().image_shape_)
 
     def _score(self, X):
         face = self._face_model()

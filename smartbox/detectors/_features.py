@@ -1,10 +1,13 @@
 """What detectors that look inside a network share: features of its activations, and a judge of these features."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from smartbox._model import FaceModelMixin
 from smartbox.base import BaseDetector, ImageEstimator, ModelReferenceMixin
 
 _BATCH_SIZE = 64  # images whose activations are held at a time: about 1.5 MB each for the paper's network
@@ -183,6 +186,13 @@ def detection_scores(detectors, X):
     >>> detection_scores({"pca": PCADetector(random_state=0).fit(X, y)}, X)["pca"].shape
     (76,)
     """
+    if not isinstance(detectors, Mapping):
+        raise ValueError(
+            f"expected detectors as a dict of fitted detectors by name, got {type(detectors).__name__}: e.g. {{'pca': detector}}."
+        )
+    for name, detector in detectors.items():
+        if not hasattr(detector, "decision_function") or isinstance(detector, FaceModelMixin):
+            raise ValueError(f"expected detectors[{name!r}] as a fitted detector, got {type(detector).__name__}.")
     inside = {}  # by the model that they look into
     for name, detector in detectors.items():
         check_is_fitted(detector, "threshold_")

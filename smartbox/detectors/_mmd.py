@@ -63,9 +63,10 @@ def mmd_test(X, Y, *, bandwidth=None, n_permutations=1000, random_state=None):
     >>> mmd_test(faces.images[1::2], X_adv, random_state=0).p_value < 0.05
     True
     """
+    shapes = np.shape(X)[1:], np.shape(Y)[1:]
     X, Y = _flat(X, "X"), _flat(Y, "Y")
-    if X.shape[1] != Y.shape[1]:
-        raise ValueError(f"expected X and Y of elements of one size, got {X.shape[1]} and {Y.shape[1]} numbers each.")
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"expected X and Y of elements of one shape, got {shapes[0]} and {shapes[1]}.")
     if not isinstance(n_permutations, Integral) or n_permutations < 1:
         raise ValueError(f"expected n_permutations as a whole number from 1 on, got {n_permutations!r}.")
     if bandwidth is not None and (not isinstance(bandwidth, Real) or not 0 < bandwidth < np.inf):

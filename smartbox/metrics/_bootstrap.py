@@ -88,6 +88,14 @@ def bootstrap_by_identity(
         statistic = _mean_of(statistic, len(codes))
     draws = check_random_state(random_state).multinomial(len(names), np.full(len(names), 1 / len(names)), n_resamples)
     found = [statistic(draws[few][:, codes].astype(np.float64)) for few in _few(n_resamples, len(codes))]
+    for part, few in zip(found, _few(n_resamples, len(codes)), strict=True):
+        for values in part.values() if isinstance(part, dict) else (part,):
+            if np.shape(values) != (few.stop - few.start,):
+                raise ValueError(
+                    f"statistic must return one number a draw, shape ({few.stop - few.start},), for weights of shape "
+                    f"({few.stop - few.start}, {len(codes)}), got shape "
+                    f"{np.shape(values)}: e.g. lambda weights: weights @ values."
+                )
     if isinstance(found[0], dict):
         return Bunch(**{name: _interval([part[name] for part in found], confidence) for name in found[0]})
     return _interval(found, confidence)

@@ -11,6 +11,7 @@ from sklearn.utils import Bunch, check_random_state
 from smartbox._checks import check_images
 from smartbox.metrics._checks import check_rate
 from smartbox.metrics._detection import detection_report
+from smartbox.protocol import check_labels
 
 ALL_BUT = "all but the tested one"
 _PARTS = 0.4, 0.5  # held out of training; of these, to test
@@ -84,10 +85,14 @@ def cross_attack_matrix(
     """
     from smartbox.detectors import detection_scores  # which asks this package for thresholds
 
+    if not (hasattr(detector, "calibrate") and hasattr(detector, "decision_function")):
+        raise ValueError(f"expected detector as a detector of smartbox.detectors, got {type(detector).__name__}.")
     X, sets = _check_sets(X, adversarial_sets)
     check_rate(fpr)
     rng = check_random_state(random_state)
-    train, validation, test = _parted(np.arange(len(X)) if groups is None else np.asarray(groups), len(X), rng)
+    train, validation, test = _parted(
+        np.arange(len(X)) if groups is None else check_labels(groups, "groups"), len(X), rng
+    )
     share = rng.permutation(len(train))
     fitted = {}
     for label, attacks, _ in trainings(sets):
@@ -148,6 +153,8 @@ def _check_sets(X, adversarial_sets):
         raise ValueError(
             f"adversarial_sets must be a dict of images by attack, such as {{'fgsm': X_adv}}, got {adversarial_sets!r:.80}."
         )
+    if len({str(name) for name in adversarial_sets}) < len(adversarial_sets):
+        raise ValueError(f"the names of attacks must differ as text, got {list(adversarial_sets)}; rename them.")
     sets = {
         str(name): check_images(made, name=f"adversarial_sets[{name!r}]") for name, made in adversarial_sets.items()
     }

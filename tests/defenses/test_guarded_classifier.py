@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from smartbox import FaceClassifier, as_face_model
 from smartbox._compat import FrozenEstimator
 from smartbox.attacks import APGD, DDN, EAD, FAB, FGSM, FMN, PGD, AutoAttack, CarliniL2, DeepFool, OnePixel, Square
+from smartbox.base import BaseDefense
 from smartbox.defenses import (
     AdaptiveNoiseReduction,
     GaussianBlur,
@@ -237,3 +238,46 @@ def test_chance_in_what_mitigates_is_met_in_expectation(guard):
     attack = PGD(model, eps=0.1, max_iter=3, eot_iter=4, random_state=0)
     whole = attack.generate(X, y)
     np.testing.assert_array_equal(attack.set_params(batch_size=5).generate(X[::-1], y[::-1])[::-1], whole)
+
+
+@pytest.mark.parametrize("attack", [FGSM, PGD, DeepFool, DDN])
+def test_defences_before_a_guard_change_nothing_of_what_counts(guard, attack):
+    """The identity before a guard leaves its attacks what they are: rejection is no success, and labels keep their columns."""
+    face, X, y, detector = guard
+    guarded = GuardedClassifier(face, detector=detector)
+    pipeline = make_pipeline(AsItIs(), guarded)
+    model = as_face_model(pipeline)
+    assert model.reject_label == -1
+    np.testing.assert_array_equal(model.label_index(np.array([4, 4, -1])), [4, 4, 5])
+    budget = {"random_state": 0} | ({"eps": 0.1} if attack in (FGSM, PGD) else {})
+    for labels in (None, y):
+        direct, expected = attack(guarded, **budget).generate(X, labels, return_report=True)
+        through, report = attack(pipeline, **budget).generate(X, labels, return_report=True)
+        np.testing.assert_array_equal(through, direct)
+        np.testing.assert_array_equal(report.success, expected.success)
+
+
+def test_chance_behind_a_guard_behind_a_defence_is_met_in_expectation(guard):
+    face, X, y, detector = guard
+    chance = make_pipeline(Randomization(scale=(0.8, 1.0)), face)
+    pipeline = make_pipeline(AsItIs(), GuardedClassifier(chance, detector=detector))
+    assert as_face_model(pipeline).has_chance
+    attack = PGD(pipeline, eps=0.05, max_iter=2, eot_iter=4, random_state=0)
+    whole = attack.generate(X, y)
+    np.testing.assert_array_equal(attack.set_params(batch_size=7).generate(X, y), whole)
+
+
+def test_a_detector_of_other_images_is_refused(guard):
+    face, X, _, _ = guard
+    detector = PCADetector(n_components=2).fit(X[:, 1:], np.arange(len(X)) % 2)
+    with pytest.raises(ValueError, match="expected a detector for images of shape"):
+        as_face_model(face, detector=detector)
+
+
+class AsItIs(BaseDefense):
+    """Changes nothing."""
+
+    _parameter_constraints = {}
+
+    def _apply(self, X, draw):
+        return X
