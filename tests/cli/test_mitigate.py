@@ -126,7 +126,7 @@ MISTAKES = [
     (["--defense", "face.smartbox", "--images", "people"], ["holds a FaceClassifier, expected a defence"]),
     (
         ["--defense", "gaussian_blur", "--images", "people", "--out", "people"],
-        ["people holds report.csv, but no mitigated"],
+        ["lies among the images of --images", "choose a folder beside it"],
     ),
 ]
 

@@ -54,3 +54,30 @@ def test_detectors_on_one_network_share_a_pass(face, attacked):
     before = face.pass_counts()["forward"]
     detection_scores({name: detectors[name] for name in ("artifact", "conv")}, attacked.test[0])
     assert face.pass_counts()["forward"] - before == len(attacked.test[0])
+
+
+def test_a_refused_fit_leaves_a_detector_as_it_was(face, attacked):
+    X, y, _ = attacked.train
+    detector = ConvFilterDetector(face, random_state=0)
+    with pytest.raises(ValueError):
+        detector.fit(np.repeat(X, 3, axis=-1), y)
+    assert not hasattr(detector, "threshold_")
+    detector.fit(X, y)
+    threshold, scores = detector.threshold_, detector.decision_function(X)
+    with pytest.raises(ValueError):
+        detector.fit(np.repeat(X, 3, axis=-1), y)
+    assert detector.threshold_ == threshold
+    np.testing.assert_array_equal(detector.decision_function(X), scores)
+
+
+def test_scores_are_of_detectors_by_name(face, attacked):
+    detector = PCADetector(random_state=0).fit(*attacked.train[:2])
+    for wrong, message in (([detector], "a dict of fitted detectors"), ({"a": face}, "got FaceClassifier")):
+        with pytest.raises(ValueError, match=message):
+            detection_scores(wrong, attacked.clean)
+
+
+def test_images_that_the_model_cannot_take_are_refused_at_fit(face, attacked):
+    X, y, _ = attacked.train
+    with pytest.raises(ValueError, match="expected images of shape"):
+        AdaptiveNoiseDetector(face).fit(X[:, 1:], y)

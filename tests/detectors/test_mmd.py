@@ -76,7 +76,7 @@ def test_shifted_images_are_told_and_the_seed_decides():
 @pytest.mark.parametrize(
     ("X", "Y", "more", "message"),
     [
-        (np.ones((3, 2)), np.ones((3, 4)), {}, "one size, got 2 and 4"),
+        (np.ones((3, 2)), np.ones((3, 4)), {}, "one shape, got"),
         (np.ones((1, 2)), np.ones((3, 2)), {}, "minimum of 2"),
         (np.ones((3, 2)), np.full((3, 2), np.nan), {}, "NaN"),
         (np.ones((3, 2)), np.ones((3, 2)), {"n_permutations": 0}, "n_permutations as a whole number"),

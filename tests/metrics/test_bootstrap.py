@@ -120,6 +120,8 @@ def test_draws_that_leave_the_statistic_undefined_are_counted():
         (([1, 0], [0, 1, 2]), "one length"),
         (([1, np.nan], [0, 1]), "NaN"),
         (([1, 0], [0, np.nan]), "label for every image"),
+        ((lambda weights: weights.sum(axis=0), [0, 1, 2]), "one number a draw"),
+        ((lambda weights: 3.0, [0, 1]), "one number a draw"),
     ],
 )
 def test_refusals(arguments, message):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from sklearn.svm import SVC
 
 from smartbox.base import BaseDetector
 from smartbox.detectors import PCADetector
@@ -88,10 +89,11 @@ def test_no_group_is_in_two_parts(sets):
         ({"adversarial_sets": {"a": np.zeros((3, 3, 4, 1))}}, "shape of X"),
         ({"groups": np.arange(3)}, "one entry an image"),
         ({"groups": np.arange(120) % 4}, "at least five"),
+        ({"detector": SVC()}, "a detector of smartbox.detectors, got SVC"),
         ({"fpr": 5}, "divide a percentage by 100"),
     ],
 )
 def test_refusals(sets, change, message):
     X, made, groups = sets
     with pytest.raises(ValueError, match=message):
-        cross_attack_matrix(Corner(), X, **{"adversarial_sets": made, "groups": groups, **change})
+        cross_attack_matrix(**{"detector": Corner(), "X": X, "adversarial_sets": made, "groups": groups, **change})
