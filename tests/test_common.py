@@ -164,7 +164,7 @@ PARAMETERS = {
 EXCUSES = {
     "DenoisingAutoencoder": dict.fromkeys(
         ("check_methods_sample_order_invariance", "check_methods_subset_invariance"),
-        "the last bit of a network of three pixels may depend on how TensorFlow shares rows among threads; larger ones are tested",
+        "the last bit of a network of three pixels may depend on how TensorFlow shares rows among threads",
     ),
     "TotalVariation": {"check_transformer_n_iter": "fit iterates nothing; transform has max_iter steps"},
     **{
