@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smartbox._model import FaceModelMixin
+from smartbox._model import FaceModelMixin, draws_chance
 from smartbox._objectives import OBJECTIVES
 
 
@@ -41,7 +41,7 @@ class GuardedModel(FaceModelMixin):
     @property
     def has_chance(self):
         """Whether the face model has."""
-        return _has_chance(self.model)
+        return draws_chance(self.model)
 
     def drawn(self, rng):
         """The same with the draws of ``rng`` in the face model; the detector looks at what comes in."""
@@ -143,7 +143,7 @@ class MitigatedModel(FaceModelMixin):
     @property
     def has_chance(self):
         """Whether one of the two ways has."""
-        return any(map(_has_chance, (self.model, self.defended)))
+        return any(map(draws_chance, (self.model, self.defended)))
 
     def drawn(self, rng):
         """The same with the draws of ``rng`` on both ways; the detector looks at what comes in."""
@@ -179,8 +179,4 @@ class MitigatedModel(FaceModelMixin):
         return tuple(np.concatenate(arrays)[back] for arrays in zip(*parts, strict=True))
 
     def _bound(self, model, rows):
-        return model.drawn(self.rng.take(rows)) if self.rng is not None and _has_chance(model) else model
-
-
-def _has_chance(model):
-    return getattr(model, "has_chance", False)
+        return model.drawn(self.rng.take(rows)) if self.rng is not None and draws_chance(model) else model

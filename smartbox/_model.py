@@ -95,7 +95,7 @@ class DefendedModel(FaceModelMixin):
     @property
     def has_chance(self):
         """Whether a defence draws, or the model behind them."""
-        return any(_has_chance(defense) for _, defense in self.defenses) or _has_chance(self.model)
+        return any(draws_chance(defense) for _, defense in self.defenses) or draws_chance(self.model)
 
     @property
     def reject_label(self):
@@ -104,14 +104,14 @@ class DefendedModel(FaceModelMixin):
 
     def drawn(self, rng):
         """The same model with the draws of ``rng``, one stream an image."""
-        model = self.model.drawn(rng.spawn(len(self.defenses))) if _has_chance(self.model) else self.model
+        model = self.model.drawn(rng.spawn(len(self.defenses))) if draws_chance(self.model) else self.model
         return DefendedModel(self.defenses, model, rng=rng)
 
     def in_expectation(self, n_draws, seed):
         """The model as an attack sees it, which does not know what will be drawn."""
         from smartbox._expectation import ExpectedModel
 
-        first = next((i for i, (_, defense) in enumerate(self.defenses) if _has_chance(defense)), len(self.defenses))
+        first = next((i for i, (_, defense) in enumerate(self.defenses) if draws_chance(defense)), len(self.defenses))
         rest = DefendedModel(self.defenses[first:], self.model)
         return ExpectedModel(rest, n_draws=n_draws, seed=seed, before=self.defenses[:first])
 
@@ -201,7 +201,7 @@ def through(defenses, X, rng=None):
     """The images behind named defences, and the way back; the draws are those of ``rng``, or the defences' own."""
     backward = []
     for number, (_, defense) in enumerate(defenses):
-        chance = {} if rng is None or not _has_chance(defense) else {"rng": rng.spawn(number)}
+        chance = {} if rng is None or not draws_chance(defense) else {"rng": rng.spawn(number)}
         X, pull_back = defense.vjp(X, **chance)
         backward.append(pull_back)
 
@@ -213,8 +213,9 @@ def through(defenses, X, rng=None):
     return X, pull_all_back
 
 
-def _has_chance(defense):
-    return getattr(defense, "has_chance", False)
+def draws_chance(part):
+    """Whether what a defence or a model makes depends on what is drawn."""
+    return getattr(part, "has_chance", False)
 
 
 def _as_names(layers):

@@ -82,8 +82,12 @@ def _trained(one, name, attacks):
     detector.fit(X, y)
     if one.plan.protocol == "paper":
         return detector
-    fpr = max(_FPR, 1 / (1 + len(one.X_validation)))  # of a few faces no smaller share can be flagged
-    return detector.calibrate(one.X_validation, fpr=fpr)
+    return detector.calibrate(one.X_validation, fpr=allowed_fpr(one))
+
+
+def allowed_fpr(one):
+    """Share of the validation faces that a threshold may flag: of a few faces none smaller than one can be."""
+    return max(_FPR, 1 / (1 + len(one.X_validation)))
 
 
 def scale_of(one, detector):
@@ -115,9 +119,10 @@ def _add(one, X_adv, clean, scores, *, attack, detector, threat, trained_on, thr
         intervals = report.pop("intervals", dict.fromkeys(RATES, (np.nan, np.nan)))
         intervals["evaded"] = evaded.low, evaded.high
         ends = {f"{name}_{end}": pair[i] for name, pair in intervals.items() for i, end in enumerate(("low", "high"))}
-        figures = {}
-        if one.plan.protocol == "paper":
-            figures = detection_figures(attack, one.plan.attack[attack], detector, rule)
+        is_paper = one.plan.protocol == "paper"  # then each detector has the boundary of its own classifier
+        figures = {"allowed_fpr": np.nan if is_paper else allowed_fpr(one), "never_flags": float(threshold == np.inf)}
+        if is_paper:
+            figures |= detection_figures(attack, one.plan.attack[attack], detector, rule)
         row = {"evaded": unnoticed.mean(), **report, **cost, **ends, **figures}
         one.add(
             "detection", attack=attack, detector=detector, threat=threat, population=rule, trained_on=trained_on, **row

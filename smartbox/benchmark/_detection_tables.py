@@ -13,7 +13,6 @@ _COMPACT = {
     "roc_auc": {"ROC AUC,\nunaware": ("unaware", "roc_auc"), "ROC AUC,\naware": ("aware", "roc_auc")},
     "ms_per_face": {"ms a\nface": ("unaware", "ms_per_face")},
 }
-_AT_5 = "at 5 % false alarms on validation faces"
 
 
 def detection_tables(results, metrics, width, seeds):
@@ -61,7 +60,7 @@ def _committed_title(rows, seeds):
     threats = "attacked knowing the network alone (unaware)"
     if any(row["threat"] == "aware" for row in rows):
         threats += " or network and detector (aware)"
-    return f"Detection (%) by detectors trained once on {rows[0]['trained_on']}, {_AT_5}, {threats}{seeds}"
+    return f"Detection (%) by detectors trained once on {rows[0]['trained_on']}, {_alarms(rows)}, {threats}{seeds}"
 
 
 def _papers(rows, metrics, width, seeds):
@@ -88,5 +87,9 @@ def _crossed(rows, width, seeds):
             met = [found.get((detector, label, attack), {}) for attack, label in zip(attacks, labels, strict=True)]
             values = [percent(row.get(column, _NOTHING)) for row in met for column in ("recall", "roc_auc")]
             lines.append(((detector, name), values))
-    title = f"Detection (%) of attacks that a detector was trained on and of others, all unaware of it, {_AT_5}{seeds}"
+    title = f"Detection (%) of attacks that a detector was trained on and of others, all unaware of it, {_alarms(rows)}{seeds}"
     return folded(title, ["Detector", "Trained on"], columns, lines, width, "the attack left every face as it was")
+
+
+def _alarms(rows):
+    return f"at {100 * rows[0]['allowed_fpr'][0]:.3g} % false alarms on validation faces"

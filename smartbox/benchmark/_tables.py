@@ -44,7 +44,18 @@ def remarks(results):
             f"there are {n_faces:.0f} test faces only, and each is {100 / n_faces:.1f} % of the accuracies; take more "
             "images of each identity, or several seeds."
         )
-    return found + _masked(results) + _other_aims(results.provenance)
+    return found + _silent(results) + _masked(results) + _other_aims(results.provenance)
+
+
+def _silent(results):
+    """Of detectors without a threshold that the validation faces could set, whatever their ROC says."""
+    rows = results.tables.get("detection", [])
+    silent = dict.fromkeys(row["detector"] for row in rows if row.get("never_flags") == 1)
+    return [
+        f"{name} flags nothing, since the validation faces are too few to set its threshold: its rates are 0 for that reason "
+        "alone; take more images of each identity."
+        for name in silent
+    ]
 
 
 def _masked(results):

@@ -12,6 +12,7 @@ from smartbox.benchmark._cost import milliseconds_a_face
 from smartbox.benchmark._detection import RATES
 from smartbox.benchmark._pass import Pass
 from smartbox.benchmark._plan import make_plan
+from smartbox.benchmark._tables import remarks
 from smartbox.datasets import make_detection_set
 from smartbox.detectors import PCADetector
 from smartbox.metrics import detection_report
@@ -121,7 +122,7 @@ def test_targeted_attacks_on_training_faces_aim_at_targets_too(faces, by_hand):
 
 
 def made_up(threats=("unaware", "aware")):
-    values = {"fpr": 0.05, "evaded": 0.25, "roc_auc": 0.9, "ms_per_face": 1.5, "precision": 0.6125}
+    values = {"fpr": 0.05, "evaded": 0.25, "roc_auc": 0.9, "ms_per_face": 1.5, "precision": 0.6125, "allowed_fpr": 0.05}
     rows = [
         {"seed": 0, "attack": "pgd", "detector": "pca", "threat": threat, "population": "all", "trained_on": "pgd",
          **values, "recall": 0.8 if threat == "unaware" else 0.3}
@@ -143,3 +144,19 @@ def test_committed_table_sets_unaware_beside_aware():
 def test_a_detector_without_gradient_has_no_aware_figures():
     text = printed(made_up(("unaware",)), ["recall", "evaded"], 160)
     assert "80.00" in text and "-: the detector's score has no gradient" in " ".join(text.split())
+
+
+def test_titles_and_rows_tell_the_false_alarms_that_few_faces_allow(crossed):
+    """Of four validation faces, one of five at least may be flagged: the tables must not say 5 %."""
+    assert {row["allowed_fpr"] for row in crossed.tables["detection"]} == {0.2}
+    text = printed(crossed, ["recall", "roc_auc"], 160)
+    assert "at 20 % false alarms" in text and "at 5 %" not in text
+
+
+def test_a_detector_that_can_flag_nothing_is_named():
+    row = {"detector": "conv_filter", "never_flags": 1.0}
+    first = {"metric": "identification", "n": 100, "before_attack": 1.0, "attack": "fgsm", "defense": "none", "seed": 0}
+    for silent in (1.0, 0.0):
+        tables = {"mitigation": [first], "detection": [row | {"never_flags": silent}]}
+        told = remarks(Results(provenance={}, tables=tables))
+        assert any("conv_filter flags nothing" in remark for remark in told) == bool(silent)
