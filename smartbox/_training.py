@@ -58,11 +58,14 @@ class Lesson:
         What each array of a batch is, as the engine's ``train_step`` wants it.
     watched : str
         What ``patience`` waits for, among the names that `evaluate` gives.
+    names : bool
+        Whether the network names what it is shown, so that there is an accuracy.
     """
 
     objective = staticmethod(label_loss)
     inputs = ("images", "index")
     watched = "val_loss"
+    names = True
 
     def begin(self, network, X, index, weight):
         """Meet the untrained network; return what is to be learnt, perhaps more than was given."""
@@ -120,7 +123,7 @@ def train(
                 row |= lesson.evaluate(engine, *validation)
             for name, value in row.items():
                 history.setdefault(name, []).append(value)
-            advance(1, note=" ".join(f"{name} {value:.3f}" for name, value in row.items()))
+            advance(1, note=" ".join(f"{name} {value:.3g}" for name, value in row.items()))
             if not np.isfinite(row["loss"]):
                 raise FloatingPointError("the training loss is not finite: lower learning_rate.")
             if validation and patience is not None:
@@ -143,4 +146,4 @@ def _epoch(step, lesson, X, index, weight, batch_size, rng):
         loss, correct = step(*lesson.batch(X, index, rows), weight[rows])
         total += float(loss) * len(rows)
         hits += float(correct)
-    return {"loss": total / len(X), "accuracy": hits / len(X)}
+    return {"loss": total / len(X)} | ({"accuracy": hits / len(X)} if lesson.names else {})

@@ -157,6 +157,7 @@ class DenoisingLesson(Lesson):
     """
 
     inputs = ("images", "images")
+    names = False
 
     def __init__(self, X_adv, noise, bounds, rng, objective=squared_error):
         self.X_adv = X_adv

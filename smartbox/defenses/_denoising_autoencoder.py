@@ -158,7 +158,7 @@ class DenoisingAutoencoder(BaseDefense):
             optimizer=make_optimizer("adam", self.learning_rate, self.epochs * -(-len(X) // self.batch_size)),
             epochs=self.epochs, batch_size=self.batch_size, rng=rng, verbose=self.verbose, lesson=lesson,
         )  # fmt: skip
-        self.network_, self.history_ = network, {"loss": history["loss"]}
+        self.network_, self.history_ = network, history
         return self
 
     def _validate_params(self):

@@ -194,3 +194,11 @@ def test_mistakes(face, parameters, message, monkeypatch):
 def test_unfitted(face):
     with pytest.raises(NotFittedError):
         DenoisingAutoencoder(FGSM(face)).transform(example_images())
+
+
+def test_progress_speaks_of_no_accuracy(capsys):
+    """The network makes images and names nothing."""
+    X = coloured(40, np.eye(4) * 1e-3)
+    fitted = DenoisingAutoencoder(FGSM(a_face((2, 2, 1)), eps=0.0), network=linear, epochs=1, verbose=1).fit(X)
+    assert "loss" in capsys.readouterr().err
+    assert list(fitted.history_) == ["loss"]
