@@ -14,6 +14,7 @@ from smartbox._checks import check_images, check_labels
 from smartbox._compat import Interval
 from smartbox._model import identify, is_rejection
 from smartbox._progress import progress_bar
+from smartbox._shared import changed_copy, split_shared
 from smartbox._streams import ImageStreams
 
 _DRAWS = 20  # of chance, for gradients and decisions of attacks that do not choose
@@ -220,6 +221,29 @@ class ModelReferenceMixin:
                 "only for a meta-estimator, such as adversarial training, that supplies the model itself."
             )
         return as_face_model(self.model)
+
+    def set_params(self, **params):
+        """As scikit-learn's, but what clones share is never written to.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values. A nested one, such as ``model__blur__sigma``, is set on a shallow copy of the model.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If a nested one is of a fitted object, such as ``model__epochs``: since nobody fits that again, nothing would follow.
+        """
+        plain, inside = split_shared(params, self._shared)
+        super().set_params(**plain)
+        for name, some in inside.items():
+            setattr(self, name, changed_copy(getattr(self, name), some, owner=self, path=name))
+        return self
 
     def __sklearn_clone__(self):
         """A clone refers to the very same model: copying or unfitting it would make it another."""

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from smartbox._compat import FrozenEstimator
 from smartbox._model import FaceModelMixin
 from smartbox._packing import is_network
+from smartbox._shared import changed_copy, split_shared
 from smartbox.base import ImageEstimator
 from smartbox.face import FaceClassifier
 
@@ -49,6 +50,24 @@ class RetrainedClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         y = given._check_identities(X, y)
         self.estimator_ = self._train(X, y, sample_weight, validation_data)
         self.classes_ = self.estimator_.classes_
+        return self
+
+    def set_params(self, **params):
+        """As scikit-learn's, but nested parameters of ``estimator`` are set on a shallow copy: a given one stays as it is.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values.
+
+        Returns
+        -------
+        self : object
+        """
+        plain, inside = split_shared(params, ("estimator",))
+        super().set_params(**plain)
+        for some in inside.values():
+            self.estimator = changed_copy(self.estimator, some, owner=self, path="estimator", trains=True)
         return self
 
     def logits(self, X):
