@@ -14,6 +14,7 @@ from smartbox._checks import check_images, check_labels
 from smartbox._compat import Interval
 from smartbox._model import identify, is_rejection
 from smartbox._progress import progress_bar
+from smartbox._rollback import unchanged_on_failure
 from smartbox._shared import changed_copy, split_shared
 from smartbox._streams import ImageStreams
 
@@ -466,17 +467,12 @@ class BaseDetector(ClassifierMixin, ImageEstimator):
         self : object
         """
         self._validate_params()
-        before = vars(self).copy()
-        try:
+        with unchanged_on_failure(self):
             X = self._check_images(X, reset=True)
             y = self._check_two_classes(y, X)
             self.classes_ = np.unique(y)
             self.threshold_ = 0.0  # a detector without a boundary of its own sets another
             self._fit(X, (y == self.classes_[1]).astype(int))
-        except BaseException:  # what was refused or interrupted leaves the detector as it was
-            vars(self).clear()
-            vars(self).update(before)
-            raise
         return self
 
     def decision_function(self, X):
