@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from smartbox import _norms
 from smartbox._checks import check_images, check_labels
 from smartbox._compat import Interval
-from smartbox._model import identify, is_rejection
+from smartbox._model import identify, is_rejection, seeded
 from smartbox._progress import progress_bar
 from smartbox._rollback import unchanged_on_failure
 from smartbox._shared import changed_copy, split_shared
@@ -354,6 +354,7 @@ class BaseAttack(ModelReferenceMixin, StatelessTransformer):
         y = self._labels(y, len(X), model)
         X_adv = _check_out(out, X) if out is not None else np.empty_like(X)
         seed = check_random_state(self.random_state).randint(2**63, dtype=np.int64)
+        model = seeded(model, seed)
         streams = ImageStreams.from_images(X, seed)
         seen = self._seen(model, seed)
         parts, n_won, n_done = [], 0, 0

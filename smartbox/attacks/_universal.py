@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from smartbox import _norms
 from smartbox._checks import as_number, check_images
 from smartbox._compat import Interval, StrOptions
-from smartbox._model import identify
+from smartbox._model import identify, seeded
 from smartbox._progress import progress_bar
 from smartbox._rollback import unchanged_on_failure
 from smartbox.attacks._search import value_and_gradient
@@ -142,8 +142,9 @@ class UniversalPerturbation(BaseAttack):
         model = self._face_model()
         with unchanged_on_failure(self):
             X = check_images(self._check_images(X, reset=True), image_shape=model.image_shape_)
-            y = self._labels(y, len(X), model) if self.targeted else identify(model, X)
             seed = check_random_state(self.random_state).randint(2**63, dtype=np.int64)
+            model = seeded(model, seed)
+            y = self._labels(y, len(X), model) if self.targeted else identify(model, X)
             best, self.fooling_rate_, self.n_iter_ = self._learn(self._seen(model, seed), X, y)
             self.perturbation_ = best.reshape(X.shape[1:])
         return self
