@@ -22,7 +22,7 @@ class AdversarialTraining(RetrainedClassifier):
         network, is the network that static mode attacks, and whose weights the other modes begin at, which is the quicker way
         to a robust network. Of an unfitted one static mode trains a clone to attack, and the other modes begin at new weights.
         Clones of this classifier hold, as scikit-learn has it, an unfitted ``estimator``, unless that is around a given network
-        or in a FrozenEstimator.
+        or in a FrozenEstimator, inside which a search reaches ``estimator__estimator__epochs`` and leaves the given one alone.
     attack : BaseAttack
         What makes the attacked images; its ``model`` is supplied. A targeted one aims at labels drawn at random. One that
         could stop at the first success goes on to its largest loss.

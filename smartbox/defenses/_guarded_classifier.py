@@ -21,7 +21,8 @@ class GuardedClassifier(ModelDefense):
         A fitted model. Never copied nor trained.
     detector : BaseDetector
         A fitted detector; clones refer to the same one. Its ``threshold_`` decides, see `BaseDetector.calibrate`. Among the
-        values of a grid search each goes in a FrozenEstimator, lest scikit-learn forget what it has learnt.
+        values of a grid search each goes in a FrozenEstimator, lest scikit-learn forget what it has learnt. Its own parameters
+        (``detector__C``) cannot be set from here, since it is not fitted again.
     defense : BaseDefense or Pipeline of them, default=None
         Cleans the images that are flagged, and no others, before the model names them. One that has learnt something goes in a
         FrozenEstimator, lest a clone forget it. None rejects them.
