@@ -150,7 +150,7 @@ def test_no_attack_within_the_radius_names_a_certified_face_otherwise(faces):
     train, _, test = FaceProtocol(random_state=0).split(faces.target)
     noisy = NoiseTraining(FaceClassifier(epochs=15, random_state=0), sigma=0.1, random_state=0)
     noisy.fit(faces.images[train], faces.target[train])
-    rows = np.random.RandomState(0).permutation(test)[:24]
+    rows = np.random.RandomState(0).permutation(test)[:16]
     X, y = np.array(faces.images[rows]), faces.target[rows]
     smoothed = RandomizedSmoothing(noisy, sigma=0.1, n_draws=200, n_select=50, n_attack_draws=10, random_state=0)
     certificates = smoothed.certify(X)
