@@ -123,6 +123,28 @@ def _is_among(y, classes):
     return np.zeros(len(y), dtype=bool) if len(kinds) > 1 and kinds & set("US") else np.isin(y, classes)
 
 
+def check_reach(value, X, name, *, always):
+    """Refuse a filter that reaches farther than the images' longer side, where it costs much and leaves nothing to see.
+
+    Parameters
+    ----------
+    value : int or float
+        In pixels.
+    X : ndarray of shape (n, height, width, channels)
+    name : str
+        Of the parameter.
+    always : int
+        A reach that suits images of any size.
+    """
+    height, width = X.shape[1:3]
+    most = max(height, width, always)
+    if value > most:
+        raise ValueError(
+            f"expected {name} of at most {most} for images of {height} x {width} pixels, got {value:g}: wider than the image a "
+            "filter makes one grey of it; a few pixels suit faces."
+        )
+
+
 def as_number(value, name):
     """A float from a number or a fraction in text: ``0.03``, ``"8/255"``."""
     try:

@@ -4,11 +4,9 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from smartbox._model import DefendedModel, FaceModelMixin, through
-from smartbox._streams import ImageStreams
+from smartbox._streams import ATTACKERS, ImageStreams
 
 _ROWS = 128  # images and draws that go through the network at once
-# Deployed seeds lie below 2**63 and those of attackers above, so that no draw of the one is by design one of the other.
-_OURS = 2**63
 
 
 class ExpectedModel(FaceModelMixin):
@@ -99,7 +97,7 @@ class ExpectedModel(FaceModelMixin):
 
     def _draws(self, X):
         """Some images at a time, with all draws of each: which, their numbers repeated, the model in those draws."""
-        streams = ImageStreams.from_images(X, _OURS + self.seed)
+        streams = ImageStreams.from_images(X, ATTACKERS + self.seed)
         keys = np.stack([streams.spawn(draw).keys for draw in range(self.n_draws)], axis=1)
         for part in gen_batches(len(X), max(1, _ROWS // self.n_draws)):
             image = np.repeat(np.arange(len(X))[part], self.n_draws)

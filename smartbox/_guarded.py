@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smartbox._model import FaceModelMixin, draws_chance
+from smartbox._model import FaceModelMixin, draws_chance, seeded
 from smartbox._objectives import OBJECTIVES
 
 
@@ -42,6 +42,11 @@ class GuardedModel(FaceModelMixin):
     def has_chance(self):
         """Whether the face model has."""
         return draws_chance(self.model)
+
+    def seeded(self, seed):
+        """The same with the face model seeded."""
+        model = seeded(self.model, seed)
+        return GuardedModel(model, self.detector, scale=self.scale, reject_label=self.reject_label)
 
     def drawn(self, rng):
         """The same with the draws of ``rng`` in the face model; the detector looks at what comes in."""
@@ -144,6 +149,10 @@ class MitigatedModel(FaceModelMixin):
     def has_chance(self):
         """Whether one of the two ways has."""
         return any(map(draws_chance, (self.model, self.defended)))
+
+    def seeded(self, seed):
+        """The same with the face model seeded on both ways."""
+        return MitigatedModel(seeded(self.model, seed), seeded(self.defended, seed), self.detector, rng=self.rng)
 
     def drawn(self, rng):
         """The same with the draws of ``rng`` on both ways; the detector looks at what comes in."""

@@ -48,6 +48,10 @@ class FaceModelMixin:
         """Gradients for several cotangents ``(n, count, n_classes)`` an image: ``(n, count, ...)``."""
         return np.stack([self.vjp(X, each) for each in np.moveaxis(cotangents, 1, 0)], axis=1)
 
+    def seeded(self, seed):
+        """The same model, in which what draws anew at each call draws by an attacker's seed; most have nothing of the kind."""
+        return self
+
     def label_index(self, y):
         """Column of each label in the logits."""
         return np.searchsorted(self.classes_, y)
@@ -106,6 +110,10 @@ class DefendedModel(FaceModelMixin):
         """The same model with the draws of ``rng``, one stream an image."""
         model = self.model.drawn(rng.spawn(len(self.defenses))) if draws_chance(self.model) else self.model
         return DefendedModel(self.defenses, model, rng=rng)
+
+    def seeded(self, seed):
+        """The same with the model seeded."""
+        return DefendedModel(self.defenses, seeded(self.model, seed), rng=self.rng)
 
     def in_expectation(self, n_draws, seed):
         """The model as an attack sees it, which does not know what will be drawn."""
@@ -211,6 +219,11 @@ def through(defenses, X, rng=None):
         return gradient
 
     return X, pull_all_back
+
+
+def seeded(model, seed):
+    """The model as `FaceModelMixin.seeded` has it; one of the user's own may not know of that."""
+    return model.seeded(int(seed)) if hasattr(model, "seeded") else model
 
 
 def draws_chance(part):

@@ -1,13 +1,15 @@
 """A face model under Gaussian noise: votes over draws, and the smoothed classifier as a model that attacks can climb."""
 
+from numbers import Integral
+
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 from sklearn.utils import check_random_state, gen_batches
 
 from smartbox._guarded import MitigatedModel
-from smartbox._model import DefendedModel, FaceModelMixin
+from smartbox._model import DefendedModel, FaceModelMixin, seeded
 from smartbox._objectives import OBJECTIVES
-from smartbox._streams import ImageStreams
+from smartbox._streams import ATTACKERS, ImageStreams
 from smartbox.base import ImageEstimator
 
 _BLOCK_PIXELS = 2**21  # of noise at a time: 16 MB in float64, and a few arrays of that size beside it
@@ -32,6 +34,8 @@ class SmoothedModel(FaceModelMixin):
         Draws for logits and gradients.
     random_state : int, RandomState or None
         With a number, an image meets the same noise at each call.
+    seed : int, optional
+        Stands in for ``random_state``; see `seeded`.
 
     References
     ----------
@@ -39,19 +43,29 @@ class SmoothedModel(FaceModelMixin):
        Classifiers", NeurIPS 2019, section 3, equation 6.
     """
 
-    def __init__(self, model, *, sigma, n_draws, random_state):
+    def __init__(self, model, *, sigma, n_draws, random_state, seed=None):
         self.model = model
         self.sigma = sigma
         self.n_draws = n_draws
         self.random_state = random_state
+        self.seed = seed
         self.classes_ = model.classes_
         self.image_shape_ = model.image_shape_
 
     def streams(self, X):
         """One source of noise for each role, a stream an image."""
-        seed = check_random_state(self.random_state).randint(2**63, dtype=np.int64)
+        fresh = self.seed is None
+        seed = check_random_state(self.random_state).randint(2**63, dtype=np.int64) if fresh else self.seed
         streams = ImageStreams.from_images(X, seed)
         return {role: streams.spawn(number) for role, number in _ROLES.items()}
+
+    def seeded(self, seed):
+        """The same with a number of its own or, where it has none, the attacker's: an attack by it then repeats."""
+        own = ATTACKERS + seed if self.seed is None and not isinstance(self.random_state, Integral) else self.seed
+        model = seeded(self.model, seed)
+        if own == self.seed and model is self.model:
+            return self
+        return SmoothedModel(model, sigma=self.sigma, n_draws=self.n_draws, random_state=self.random_state, seed=own)
 
     def votes(self, X, streams, n_draws):
         """How many of ``n_draws`` noisy copies of each image are seen as each class, ``(n, n_classes)``."""

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.special import ndtri
 
+# Deployed seeds lie below it and those of attackers above, so that no draw of the one is by design one of the other.
+ATTACKERS = 2**63
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 

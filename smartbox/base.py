@@ -12,8 +12,10 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from smartbox import _norms
 from smartbox._checks import check_images, check_labels
 from smartbox._compat import Interval
-from smartbox._model import identify, is_rejection
+from smartbox._model import identify, is_rejection, seeded
 from smartbox._progress import progress_bar
+from smartbox._rollback import unchanged_on_failure
+from smartbox._shared import changed_copy, split_shared
 from smartbox._streams import ImageStreams
 
 _DRAWS = 20  # of chance, for gradients and decisions of attacks that do not choose
@@ -221,6 +223,29 @@ class ModelReferenceMixin:
             )
         return as_face_model(self.model)
 
+    def set_params(self, **params):
+        """As scikit-learn's, but what clones share is never written to.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values. A nested one, such as ``model__blur__sigma``, is set on a shallow copy of the model.
+
+        Returns
+        -------
+        self : object
+
+        Raises
+        ------
+        ValueError
+            If a nested one is of a fitted object, such as ``model__epochs``: since nobody fits that again, nothing would follow.
+        """
+        plain, inside = split_shared(params, self._shared)
+        super().set_params(**plain)
+        for name, some in inside.items():
+            setattr(self, name, changed_copy(getattr(self, name), some, owner=self, path=name))
+        return self
+
     def __sklearn_clone__(self):
         """A clone refers to the very same model: copying or unfitting it would make it another."""
         parameters = {
@@ -329,6 +354,7 @@ class BaseAttack(ModelReferenceMixin, StatelessTransformer):
         y = self._labels(y, len(X), model)
         X_adv = _check_out(out, X) if out is not None else np.empty_like(X)
         seed = check_random_state(self.random_state).randint(2**63, dtype=np.int64)
+        model = seeded(model, seed)
         streams = ImageStreams.from_images(X, seed)
         seen = self._seen(model, seed)
         parts, n_won, n_done = [], 0, 0
@@ -442,17 +468,12 @@ class BaseDetector(ClassifierMixin, ImageEstimator):
         self : object
         """
         self._validate_params()
-        before = vars(self).copy()
-        try:
+        with unchanged_on_failure(self):
             X = self._check_images(X, reset=True)
             y = self._check_two_classes(y, X)
             self.classes_ = np.unique(y)
             self.threshold_ = 0.0  # a detector without a boundary of its own sets another
             self._fit(X, (y == self.classes_[1]).astype(int))
-        except BaseException:  # what was refused or interrupted leaves the detector as it was
-            vars(self).clear()
-            vars(self).update(before)
-            raise
         return self
 
     def decision_function(self, X):

@@ -16,6 +16,7 @@ from smartbox._checks import check_images, check_labels
 from smartbox._compat import Interval
 from smartbox._model import LOGITS, FaceModelMixin, as_face_model
 from smartbox._packing import is_network, pack_state, unpack_state
+from smartbox._rollback import unchanged_on_failure
 from smartbox._serialization import load_keras_file, naming, read_file, save_face
 from smartbox._training import Lesson, make_optimizer, seeded_layers, train
 from smartbox.base import ImageEstimator
@@ -173,10 +174,11 @@ class FaceClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         self : FaceClassifier
         """
         self._validate_params()
-        if is_network(self.network):
-            return self._fit_nothing(X, y)
-        self._columns = None
-        return self._fit(X, y, sample_weight, validation_data, Lesson())
+        with unchanged_on_failure(self):
+            if is_network(self.network):
+                return self._fit_nothing(X, y)
+            self._columns = None
+            return self._fit(X, y, sample_weight, validation_data, Lesson())
 
     def _fit(self, X, y, sample_weight, validation_data, lesson):
         """`fit`, from any lesson."""

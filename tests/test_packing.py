@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from smartbox import FaceClassifier
@@ -195,6 +195,32 @@ def test_a_search_neither_copies_nor_traces_the_network(problem, monkeypatch):
     )  # without a blur, its own predictions; all kinds of scores
     # without a blur the defence is the identity, and both attacks are the same
     assert results["mean_test_transferred"][0] == results["mean_test_adaptive"][0] < 1
+
+
+def test_a_search_on_clean_and_robust_accuracy_together_attacks_each_fold_once(problem, monkeypatch):
+    """The images that the transferred attack was given are counted: every fold once, whatever the grid; the adaptive's anew."""
+    face, X, y = problem
+    seen, perturb = {"transferred": 0, "adaptive": 0}, FGSM._perturb
+
+    def counted(self, model, X, y, rng):
+        seen["transferred" if model is face else "adaptive"] += len(X)
+        return perturb(self, model, X, y, rng)
+
+    monkeypatch.setattr(FGSM, "_perturb", counted)
+
+    def best_of_both(results):
+        robust = np.minimum(results["mean_test_transferred"], results["mean_test_adaptive"])
+        return int(np.argmax(results["mean_test_clean"] + robust))
+
+    found = search(face).set_params(refit=best_of_both).fit(X, y)
+    assert seen == {"transferred": len(X), "adaptive": 3 * len(X)}
+    assert found.scoring["transferred"].n_generated == 2 and found.scoring["adaptive"].n_generated == 6
+    monkeypatch.undo()
+    for k, (_, fold) in enumerate(StratifiedKFold(2).split(X, y)):
+        X_adv = FGSM(face, eps=0.05).generate(X[fold], y[fold])
+        by_hand = [face.score(GaussianBlur(sigma=sigma).transform(X_adv), y[fold]) for sigma in (0, 0.5, 1.0)]
+        np.testing.assert_array_equal(found.cv_results_[f"split{k}_test_transferred"], by_hand)
+    assert found.best_index_ == best_of_both(found.cv_results_) and found.best_estimator_["face"].estimator is face
 
 
 def test_processes_give_the_same_scores(problem):

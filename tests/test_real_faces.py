@@ -13,7 +13,7 @@ from smartbox import FaceClassifier, FaceProtocol
 from smartbox._compat import FrozenEstimator
 from smartbox.attacks import DDN, EAD, FGSM, PGD, CarliniL2, DeepFool
 from smartbox.datasets import load_extended_yale_b
-from smartbox.defenses import GaussianBlur, RandomizedSmoothing
+from smartbox.defenses import GaussianBlur, NoiseTraining, RandomizedSmoothing
 from smartbox.metrics import certified_accuracy, make_attack_scorer, masking_report, verification_accuracy
 
 ARCHIVE = os.environ.get("SMARTBOX_YALE", "")
@@ -24,9 +24,13 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def experiment():
+def faces():
+    return load_extended_yale_b(ARCHIVE)
+
+
+@pytest.fixture(scope="module")
+def experiment(faces):
     """The protocol's split and a network trained on it."""
-    faces = load_extended_yale_b(ARCHIVE)
     protocol = FaceProtocol(random_state=0)
     train, validation, test = protocol.split(faces.target)
     face = FaceClassifier(epochs=30, random_state=0).fit(faces.images[train], faces.target[train])
@@ -136,6 +140,39 @@ def test_no_certified_face_falls_within_its_radius(experiment):
     within = (report.l2 > 0) & (report.l2 < certificates.radius)
     predicted = smoothed.predict(nearest[within]) if within.any() else certificates.label[within]
     assert ((predicted == certificates.label[within]) | (predicted == -1)).all()
+
+
+def test_no_attack_within_the_radius_names_a_certified_face_otherwise(faces):
+    """A network trained with noise; attacks on the smoothed classifier and on the network alone.
+
+    What they find farther off is drawn back to just within each face's radius, so that each certificate is put to the test.
+    """
+    train, _, test = FaceProtocol(random_state=0).split(faces.target)
+    noisy = NoiseTraining(FaceClassifier(epochs=15, random_state=0), sigma=0.1, random_state=0)
+    noisy.fit(faces.images[train], faces.target[train])
+    rows = np.random.RandomState(0).permutation(test)[:16]
+    X, y = np.array(faces.images[rows]), faces.target[rows]
+    smoothed = RandomizedSmoothing(noisy, sigma=0.1, n_draws=200, n_select=50, n_attack_draws=10, random_state=0)
+    certificates = smoothed.certify(X)
+    label, radius = certificates.label, certificates.radius
+    assert certified_accuracy(y, label, radius, at=0.1) >= 0.5
+    X, label, radius = X[radius > 0], label[radius > 0], radius[radius > 0]
+    n_won, l2 = 0, {"norm": "l2", "eps": 0.5, "early_stop": False}
+    for aim in (noisy, smoothed):
+        for attack in (
+            PGD(aim, **l2, max_iter=10, random_state=0),
+            DDN(aim, max_iter=15),
+            DeepFool(aim, max_iter=10),
+            CarliniL2(aim, init="ddn", binary_search_steps=1, max_iter=15, initial_const="auto"),
+        ):
+            delta = attack.generate(X, label) - X
+            size = np.linalg.norm(delta.reshape(len(X), -1), axis=1)
+            share = np.minimum(1, 0.99 * radius / np.maximum(size, 1e-12)).astype(np.float32)
+            predicted = smoothed.predict(X + share[:, None, None, None] * delta)
+            assert ((predicted == label) | (predicted == -1)).all(), attack
+            n_won += np.count_nonzero(noisy.predict(X + delta) != label)
+            assert np.mean(share * size > 0.9 * radius) > 0.5, attack
+    assert n_won > 2 * len(X), "attacks that fail anywhere would prove nothing"
 
 
 def test_the_papers_defence_hides_no_gradient(experiment):

@@ -9,8 +9,9 @@ from sklearn.utils.validation import check_is_fitted
 from smartbox import _norms
 from smartbox._checks import as_number, check_images
 from smartbox._compat import Interval, StrOptions
-from smartbox._model import identify
+from smartbox._model import identify, seeded
 from smartbox._progress import progress_bar
+from smartbox._rollback import unchanged_on_failure
 from smartbox.attacks._search import value_and_gradient
 from smartbox.base import BaseAttack
 
@@ -139,11 +140,13 @@ class UniversalPerturbation(BaseAttack):
         """
         self._validate_params()
         model = self._face_model()
-        X = check_images(self._check_images(X, reset=True), image_shape=model.image_shape_)
-        y = self._labels(y, len(X), model) if self.targeted else identify(model, X)
-        seed = check_random_state(self.random_state).randint(2**63, dtype=np.int64)
-        best, self.fooling_rate_, self.n_iter_ = self._learn(self._seen(model, seed), X, y)
-        self.perturbation_ = best.reshape(X.shape[1:])
+        with unchanged_on_failure(self):
+            X = check_images(self._check_images(X, reset=True), image_shape=model.image_shape_)
+            seed = check_random_state(self.random_state).randint(2**63, dtype=np.int64)
+            model = seeded(model, seed)
+            y = self._labels(y, len(X), model) if self.targeted else identify(model, X)
+            best, self.fooling_rate_, self.n_iter_ = self._learn(self._seen(model, seed), X, y)
+            self.perturbation_ = best.reshape(X.shape[1:])
         return self
 
     def _learn(self, model, X, y):

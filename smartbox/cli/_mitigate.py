@@ -102,6 +102,8 @@ def make_defenses(names, split):
             raise ValueError(f"{name} is a classifier, which cleans no images: it is for 'smartbox bench'.")
         try:
             made[name] = registry.make("defense", name, split["defense", name])
+        except ValueError:  # of a bad value; scikit-learn's is a TypeError too
+            raise
         except TypeError as error:  # of one that cannot be made without what it learns from
             raise ValueError(_untrained(name)) from error
         if get_tags(made[name]).requires_fit:

@@ -10,6 +10,7 @@ from smartbox._compat import Interval
 from smartbox._losses import guided, squared_error
 from smartbox._model import identify
 from smartbox._packing import is_network, pack_state, unpack_state
+from smartbox._rollback import unchanged_on_failure
 from smartbox._training import make_optimizer, seeded_layers, train
 from smartbox.base import BaseAttack, BaseDefense
 from smartbox.defenses._attacked_lessons import DenoisingLesson, aimed, attacked
@@ -144,10 +145,16 @@ class DenoisingAutoencoder(BaseDefense):
             If there is no attack, one has no model, that is no network to be guided by, or the network to be trained does not
             give images of the shape that it takes.
         """
+        self._validate_params()
+        with unchanged_on_failure(self):
+            X = self._check_images(X, reset=True)
+            self.network_, self.history_ = self._train(X)
+        return self
+
+    def _train(self, X):
+        """The trained network and the loss of each epoch."""
         from smartbox._engine import image_engine_of
 
-        self._validate_params()
-        X = self._check_images(X, reset=True)
         rng = check_random_state(self.random_state)
         with seeded_layers(rng):
             network = self._build()
@@ -158,8 +165,7 @@ class DenoisingAutoencoder(BaseDefense):
             optimizer=make_optimizer("adam", self.learning_rate, self.epochs * -(-len(X) // self.batch_size)),
             epochs=self.epochs, batch_size=self.batch_size, rng=rng, verbose=self.verbose, lesson=lesson,
         )  # fmt: skip
-        self.network_, self.history_ = network, history
-        return self
+        return network, history
 
     def _validate_params(self):
         super()._validate_params()

@@ -5,6 +5,7 @@ from numbers import Real
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from smartbox._checks import check_reach
 from smartbox._compat import Interval
 from smartbox.base import BaseDefense
 
@@ -15,8 +16,8 @@ class GaussianBlur(BaseDefense):
     Parameters
     ----------
     sigma : float, default=1.0
-        Standard deviation of the kernel in pixels; 0 returns the images as they are. 0.5 to 1.5 suits 96 x 84 faces, twice
-        that 192 x 168.
+        Standard deviation of the kernel in pixels, at most the longer side of the images; 0 returns them as they are. 0.5 to
+        1.5 suits 96 x 84 faces, twice that 192 x 168.
 
     Notes
     -----
@@ -43,6 +44,7 @@ class GaussianBlur(BaseDefense):
         self.sigma = sigma
 
     def _apply(self, X, draw):
+        check_reach(self.sigma, X, "sigma", always=1)
         return X.copy() if self.sigma == 0 else gaussian_filter(X, (0, self.sigma, self.sigma, 0), mode="reflect")
 
     def _pull_back(self, X, draw, gradient):

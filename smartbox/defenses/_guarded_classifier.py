@@ -1,8 +1,10 @@
 """Detect, then reject or mitigate."""
 
-from numbers import Real
+from numbers import Integral, Real
 
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from smartbox._compat import Interval
 from smartbox._guarded import MitigatedModel
@@ -19,7 +21,8 @@ class GuardedClassifier(ModelDefense):
         A fitted model. Never copied nor trained.
     detector : BaseDetector
         A fitted detector; clones refer to the same one. Its ``threshold_`` decides, see `BaseDetector.calibrate`. Among the
-        values of a grid search each goes in a FrozenEstimator, lest scikit-learn forget what it has learnt.
+        values of a grid search each goes in a FrozenEstimator, lest scikit-learn forget what it has learnt. Its own parameters
+        (``detector__C``) cannot be set from here, since it is not fitted again.
     defense : BaseDefense or Pipeline of them, default=None
         Cleans the images that are flagged, and no others, before the model names them. One that has learnt something goes in a
         FrozenEstimator, lest a clone forget it. None rejects them.
@@ -119,5 +122,35 @@ class GuardedClassifier(ModelDefense):
         model = self._face_model()
         if self.defense is None:
             return guarded_model(model, self.detector, scale=self.scale, reject_label=self.reject_label)
-        defenses = with_gradient(list(steps_of(Pipeline([("defense", self.defense)]))))
+        defenses = list(steps_of(Pipeline([("defense", self.defense)])))
+        _check_defenses(defenses)
         return MitigatedModel(model, DefendedModel(defenses, model), fitted_detector(self.detector))
+
+    def _validate_params(self):
+        super()._validate_params()
+        label = self.reject_label
+        is_whole = isinstance(label, Integral) and not isinstance(label, bool) and -(2**63) <= label < 2**63
+        if not (label is None or isinstance(label, str) or is_whole):
+            raise ValueError(
+                f"expected reject_label as a whole number, text or None, got {label!r}: use e.g. -1, for text labels 'rejected'."
+            )
+
+
+def _check_defenses(defenses):
+    """Refuse what cleans no images, has no gradient, or has yet to learn."""
+    for _, defense in defenses:
+        if isinstance(defense, type) or not hasattr(defense, "transform"):
+            what = f"the class {defense.__name__}" if isinstance(defense, type) else repr(defense)
+            raise ValueError(
+                f"expected defense as a defence, a Pipeline of such or None, got {what}: pass an instance, e.g. GaussianBlur()."
+            )
+    for _, defense in with_gradient(defenses):
+        try:
+            if hasattr(defense, "fit"):
+                check_is_fitted(defense)
+        except NotFittedError as error:
+            name = type(defense).__name__
+            raise ValueError(
+                f"the defence {name} is not fitted, and GuardedClassifier does not fit it: fit it on clean faces first, and pass "
+                f"FrozenEstimator({name}(...).fit(X)), which no clone forgets."
+            ) from error

@@ -5,6 +5,7 @@ from numbers import Integral
 import numpy as np
 from scipy.ndimage import median_filter
 
+from smartbox._checks import check_reach
 from smartbox._compat import Interval
 from smartbox.base import BaseDefense
 
@@ -15,7 +16,8 @@ class MedianFilter(BaseDefense):
     Parameters
     ----------
     size : int, default=3
-        Side of the window in pixels; 1 returns the images as they are. 2 and 3 suit 96 x 84 faces.
+        Side of the window in pixels, at most the longer side of the images; 1 returns them as they are. 2 and 3 suit 96 x 84
+        faces.
 
     Notes
     -----
@@ -45,6 +47,7 @@ class MedianFilter(BaseDefense):
         self.size = size
 
     def _apply(self, X, draw):
+        check_reach(self.size, X, "size", always=3)
         return smooth_by_median(X, side=self.size)
 
     def _pull_back(self, X, draw, gradient):

@@ -6,6 +6,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from smartbox._checks import check_images, check_labels
+from smartbox._rollback import unchanged_on_failure
 from smartbox.base import ImageEstimator, ModelReferenceMixin
 
 
@@ -31,6 +32,11 @@ class ModelDefense(ModelReferenceMixin, ClassifierMixin, ImageEstimator):
         self : object
         """
         self._validate_params()
+        with unchanged_on_failure(self):
+            self._check_fit(X, y)
+        return self
+
+    def _check_fit(self, X, y):
         X = self._check_images(X, reset=True)
         if y is None:
             raise ValueError(
@@ -43,7 +49,6 @@ class ModelDefense(ModelReferenceMixin, ClassifierMixin, ImageEstimator):
         check_images(X, image_shape=model.image_shape_)
         check_labels(y, len(X), self._face_model().classes_)
         self.classes_ = model.classes_
-        return self
 
     def predict(self, X):
         """The label of each image, or the one that stands for no name.

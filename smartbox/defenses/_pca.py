@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from smartbox._compat import Interval
 from smartbox._packing import compact
+from smartbox._rollback import unchanged_on_failure
 from smartbox.base import BaseDefense
 
 
@@ -73,13 +74,14 @@ class PCAReconstruction(BaseDefense):
         self : PCAReconstruction
         """
         self._validate_params()
-        X = self._check_images(X, reset=True)
-        rows = X.reshape(len(X), -1)
-        rank = max(1, min(len(rows) - 1, rows.shape[1]))
-        n_components = min(self.n_components, rank)
-        solver = "full" if n_components < 1 else "auto"
-        self.pca_ = compact(PCA(n_components, svd_solver=solver, random_state=self.random_state).fit(rows))
-        self.n_components_ = int(self.pca_.n_components_)
+        with unchanged_on_failure(self):
+            X = self._check_images(X, reset=True)
+            rows = X.reshape(len(X), -1)
+            rank = max(1, min(len(rows) - 1, rows.shape[1]))
+            n_components = min(self.n_components, rank)
+            solver = "full" if n_components < 1 else "auto"
+            self.pca_ = compact(PCA(n_components, svd_solver=solver, random_state=self.random_state).fit(rows))
+            self.n_components_ = int(self.pca_.n_components_)
         return self
 
     def _apply(self, X, draw):

@@ -17,7 +17,7 @@ class Randomization(BaseDefense):
         Smallest and largest side of the resized image as a share of the canvas that it is put on; uniform between them.
     upsample : float, default=1.1
         With "paper" the factor of an enlargement before the image is made smaller, with "xie" the size of the canvas
-        as a multiple of the image.
+        as a multiple of the image; 1 to 4.
     variant : {"paper", "xie"}, default="paper"
         "paper" enlarges the image, shrinks it to a random size, and puts it on a canvas of the image's own size [1]_.
         "xie" resizes it to a random size, and puts it on a canvas larger than itself [2]_; the whole is brought back to
@@ -51,7 +51,7 @@ class Randomization(BaseDefense):
 
     _parameter_constraints = {
         "scale": ["array-like"],
-        "upsample": [Interval(Real, 1, None, closed="left")],
+        "upsample": [Interval(Real, 1, 4, closed="both")],
         "variant": [StrOptions({"paper", "xie"})],
         "random_state": ["random_state"],
     }

@@ -36,7 +36,8 @@ class RandomizedSmoothing(ModelDefense):
         Copies over which the probabilities and gradients are averaged that an attack meets.
     random_state : int, RandomState or None, default=None
         Draws the noise, a stream an image: with a number, an image meets the same noise in any batch, at any place and at each
-        call; None draws anew at each call.
+        call; None draws anew at each call. An attack meets noise that does not change while it lasts; one with a number of its
+        own repeats.
     verbose : int, default=0
         Above 0, `certify` shows a progress bar.
 

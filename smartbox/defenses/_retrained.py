@@ -5,9 +5,12 @@ from sklearn.base import ClassifierMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from smartbox._checks import check_images
 from smartbox._compat import FrozenEstimator
 from smartbox._model import FaceModelMixin
 from smartbox._packing import is_network
+from smartbox._rollback import unchanged_on_failure
+from smartbox._shared import changed_copy, split_shared
 from smartbox.base import ImageEstimator
 from smartbox.face import FaceClassifier
 
@@ -18,6 +21,8 @@ class RetrainedClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
     A subclass writes ``_train(X, y, sample_weight, validation_data)``, which returns the trained FaceClassifier: it becomes
     ``estimator_``, and all that attacks, detectors and Pipelines ask of a face model is asked of it.
     """
+
+    _uses_weights = False  # whether those of a trained ``estimator`` are attacked or trained further
 
     def fit(self, X, y, sample_weight=None, *, validation_data=None):
         """Train the network from new weights; ``estimator`` is left as it is.
@@ -36,6 +41,12 @@ class RetrainedClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
         Returns
         -------
         self : object
+
+        Raises
+        ------
+        ValueError
+            If ``estimator`` is no FaceClassifier, the images do not suit the network that it was given, or the identities are
+            not those of weights that are to be used.
         """
         self._validate_params()
         given = thawed(self.estimator)
@@ -45,10 +56,30 @@ class RetrainedClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
                 "...). None is only for the benchmark, which supplies its own."
             )
         given._validate_params()
-        X = self._check_images(X, reset=True)
-        y = given._check_identities(X, y)
-        self.estimator_ = self._train(X, y, sample_weight, validation_data)
-        self.classes_ = self.estimator_.classes_
+        with unchanged_on_failure(self):
+            X = self._check_images(X, reset=True)
+            y = given._check_identities(X, y)
+            self._check_given(given, X, y)
+            self.estimator_ = self._train(X, y, sample_weight, validation_data)
+            self.classes_ = self.estimator_.classes_
+        return self
+
+    def set_params(self, **params):
+        """As scikit-learn's, but nested parameters of ``estimator`` are set on a shallow copy: a given one stays as it is.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values.
+
+        Returns
+        -------
+        self : object
+        """
+        plain, inside = split_shared(params, ("estimator",))
+        super().set_params(**plain)
+        for some in inside.values():
+            self.estimator = changed_copy(self.estimator, some, owner=self, path="estimator", trains=True)
         return self
 
     def logits(self, X):
@@ -106,6 +137,23 @@ class RetrainedClassifier(FaceModelMixin, ClassifierMixin, ImageEstimator):
     def _unbounded(self):
         """As `FaceClassifier`'s, for the noise of smoothing."""
         return self._trained()._unbounded()
+
+    def _check_given(self, given, X, y):
+        """That the images suit the given network, and the identities its weights where these are used."""
+        trained = getattr(given, "network_", None) if self._uses_weights else None
+        network = given.network if is_network(given.network) else trained
+        if network is not None:
+            check_images(X[:1], image_shape=given._engine(network).image_shape)
+        if trained is None:
+            return
+        known, came = given.classes_.tolist(), np.unique(y).tolist()
+        if known != came:
+            others = [label for label in (*came, *known) if (label in known) != (label in came)]
+            raise ValueError(
+                f"the estimator is trained on {len(known)} identities, {known[0]!r} to {known[-1]!r}, but y holds {len(came)}, "
+                f"{came[0]!r} to {came[-1]!r} (not in both: {', '.join(map(repr, others[:5]))}): pass faces of the same "
+                "identities, or an unfitted estimator; FaceClassifier.from_network(network, classes=...) says whom it knows."
+            )
 
     def _trained(self):
         check_is_fitted(self, "estimator_")

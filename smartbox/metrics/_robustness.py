@@ -65,7 +65,7 @@ def certified_accuracy(
     radii : array-like of shape (n_images,)
         How far each holds; not negative.
     at : float or array-like of shape (n_radii,), default=0.0
-        Where to measure, in the unit of ``radii``.
+        Where to measure, in the unit of ``radii``; not negative.
 
     Returns
     -------
@@ -75,7 +75,8 @@ def certified_accuracy(
     Raises
     ------
     ValueError
-        If lengths or types of labels do not fit, or a radius is NaN or negative.
+        If lengths or types of labels do not fit, an identity has the label of abstention (-1 or ``"rejected"``), or a radius or
+        one of ``at`` is NaN or negative.
 
     References
     ----------
@@ -91,7 +92,13 @@ def certified_accuracy(
     radii = _check_length(check_no_nan(check_scores(radii, "radii"), "radii"), len(y), "radii")
     if radii.min() < 0:
         raise ValueError(f"radii must not be negative, got {radii.min():.3g}; pass 0 where nothing is certain.")
-    at = np.asarray(at, dtype=np.float64)
+    nobody = "rejected" if isinstance(y[0], str) else -1
+    if (y == nobody).any():
+        raise ValueError(
+            f"y_true holds {nobody!r}, which stands for an abstention among the certified labels, so that one would count as "
+            "right: give that identity another label, and leave out faces of nobody that is known."
+        )
+    at = _check_places(at)
     share = ((y == labels) & (radii >= at[..., None])).mean(axis=-1)
     return share if at.ndim else float(share)
 
@@ -190,6 +197,19 @@ def accuracy_at_rejection(y_true: ArrayLike, y_pred: ArrayLike, scores: ArrayLik
     curve = accuracy_rejection_curve(y_true, y_pred, scores)
     # rounded, lest 1 - 0.7 = 0.30000000000000004 count as more than 0.3
     return float(curve.accuracy[np.flatnonzero(np.round(curve.rejection_rate - rate, 12) <= 0)[-1]])
+
+
+def _check_places(at):
+    """``at`` as float64, if it is numbers from 0 on."""
+    try:
+        places = np.asarray(at, dtype=np.float64)
+    except (TypeError, ValueError):
+        places = np.array(np.nan)
+    if not (places >= 0).all():
+        raise ValueError(
+            f"at must hold numbers, each 0 or more, got {at!r}; pass radii in l2, e.g. at=[0.0, 0.25, 0.5]."
+        )
+    return places
 
 
 def _check_length(values, n, name):

@@ -138,3 +138,17 @@ def test_mistakes_are_one_line(run, tmp_path, options, words):
     FaceClassifier.from_network(small_network()).save(tmp_path / "face.smartbox")
     check_one_line(run("mitigate", *options), words)
     assert not (tmp_path / OUT).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "shown"),
+    [
+        ("gaussian_blur", "sigma=x", "'sigma' parameter of GaussianBlur must be"),
+        ("randomization", "upsample=0", "'upsample' parameter of Randomization must be"),
+        ("pca_reconstruction", "n_components=0", "'n_components' parameter of PCAReconstruction must be"),
+    ],
+)
+def test_a_bad_value_is_called_bad(run, folder, name, setting, shown):
+    ended = run("mitigate", "--defense", name, "--set", f"defense.{name}.{setting}", "--images", folder)
+    check_one_line(ended, [shown])
+    assert "learn first" not in ended[2] and not os.path.exists(OUT)

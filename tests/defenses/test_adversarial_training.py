@@ -364,6 +364,6 @@ def test_other_identities_than_the_estimators():
     X, y = blobs()
     with pytest.raises(ValueError, match="trained on 3 identities, 'ann' to 'eve', but y holds 2"):
         robust("static", learner(epochs=1).fit(X, y)).fit(X[y != "eve"], y[y != "eve"])
-    given = FaceClassifier.from_network(plane(SHAPE, 3))
+    given = FaceClassifier(plane(SHAPE, 3))
     with pytest.raises(ValueError, match="has 3 outputs, but y holds 2 identities"):
         robust("pgd", given).fit(X[y != "eve"], y[y != "eve"])

@@ -71,3 +71,12 @@ def test_white_noise_variance_falls_as_the_theory_says():
 def test_negative_sigma_is_refused():
     with pytest.raises(ValueError, match="sigma"):
         GaussianBlur(sigma=-1).transform(example_images())
+
+
+def test_a_kernel_far_wider_than_the_image_is_refused():
+    X = example_images((9, 7, 1), n=2)
+    left = GaussianBlur(sigma=9).transform(X).std(axis=(1, 2, 3)) / X.std(axis=(1, 2, 3))
+    assert (left < 0.01).all()  # exp(-pi**2 / 2) of the longest wave that the image can show
+    for sigma in (9.5, 1e9):
+        with pytest.raises(ValueError, match=r"expected sigma of at most 9 for images of 9 x 7 pixels, got"):
+            GaussianBlur(sigma=sigma).transform(X)

@@ -16,6 +16,7 @@ from smartbox.defenses import (
     AdaptiveNoiseReduction,
     GaussianBlur,
     GuardedClassifier,
+    PCAReconstruction,
     Randomization,
     RandomizedSmoothing,
 )
@@ -281,3 +282,47 @@ class AsItIs(BaseDefense):
 
     def _apply(self, X, draw):
         return X
+
+
+@pytest.mark.parametrize(
+    ("defense", "words"),
+    [
+        (GaussianBlur, "the class GaussianBlur.*an instance"),
+        ("gaussian_blur", "expected defense as a defence.*'gaussian_blur'"),
+        (0, "expected defense as a defence"),
+        ([GaussianBlur()], "expected defense as a defence"),
+        (FaceClassifier, "the class FaceClassifier"),
+        (FGSM(None), "no gradient"),
+        (PCAReconstruction(), "PCAReconstruction is not fitted.*FrozenEstimator"),
+        (make_pipeline(GaussianBlur(), PCAReconstruction()), "PCAReconstruction is not fitted.*FrozenEstimator"),
+        (make_pipeline(GaussianBlur(), "mean"), "expected defense as a defence.*'mean'"),
+    ],
+)
+def test_what_is_no_defence_or_not_fitted_is_refused_at_once(guard, defense, words):
+    """Also where no image is flagged, so that it would never be asked."""
+    face, X, y, _ = guard
+    guarded = GuardedClassifier(face, detector=BrightDetector(2.0), defense=defense)
+    for call in (lambda: guarded.fit(X, y), lambda: guarded.predict(X), lambda: FGSM(guarded).generate(X, y)):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
+def test_a_face_model_is_no_defence(guard):
+    face, X, y, detector = guard
+    with pytest.raises(ValueError, match=r"expected defense as a defence.*FaceClassifier"):
+        GuardedClassifier(face, detector=detector, defense=face).fit(X, y)
+
+
+def test_fitted_and_frozen_defences_and_steps_that_do_nothing_pass(guard):
+    face, X, y, detector = guard
+    fitted = PCAReconstruction(n_components=5).fit(X)
+    for defense in (fitted, FrozenEstimator(fitted), make_pipeline("passthrough", FrozenEstimator(fitted)), AsItIs()):
+        assert GuardedClassifier(face, detector=detector, defense=defense).fit(X, y).predict(X).shape == y.shape
+
+
+@pytest.mark.parametrize("label", [True, 1.5, np.nan, [-1], np.array([7]), 10**30, b"no", (), object()])
+def test_odd_labels_for_rejection_are_refused(guard, label):
+    face, X, y, detector = guard
+    with pytest.raises(ValueError, match=r"expected reject_label as a whole number.*got"):
+        GuardedClassifier(face, detector=detector, reject_label=label).fit(X, y)
+    assert GuardedClassifier(face, detector=detector, reject_label=np.int16(-7)).predict(X).min() == -7

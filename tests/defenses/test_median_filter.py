@@ -50,3 +50,13 @@ def test_equal_pixels_share_no_gradient_twice():
     X = np.full((2, 6, 5, 1), 0.5, np.float32)
     v = np.random.default_rng(0).normal(size=X.shape).astype(np.float32)
     np.testing.assert_allclose(MedianFilter(size=3).vjp(X)[1](v).sum(axis=(1, 2, 3)), v.sum(axis=(1, 2, 3)), rtol=1e-4)
+
+
+def test_a_window_wider_than_the_image_is_refused():
+    X = example_images((9, 7, 1), n=2)
+    assert MedianFilter(size=9).transform(X).shape == X.shape
+    for size in (10, 999):
+        for call in (MedianFilter(size=size).transform, MedianFilter(size=size).vjp):
+            with pytest.raises(ValueError, match=rf"expected size of at most 9 for images of 9 x 7 pixels, got {size}"):
+                call(X)
+    assert MedianFilter(size=3).transform(X[:, :1, :1]).shape == (2, 1, 1, 1)  # the default suits any image

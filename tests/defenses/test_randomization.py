@@ -91,3 +91,9 @@ def test_deployed_draws_repeat_and_depend_on_the_image_alone():
 def test_scales_that_are_none_are_refused(scale):
     with pytest.raises(ValueError, match=r"expected scale as .*\(0.9, 1.0\)"):
         Randomization(scale=scale).transform(example_images())
+
+
+@pytest.mark.parametrize("upsample", [0.9, 4.1, 1e9])
+def test_enlargements_beyond_use_are_refused(upsample):
+    with pytest.raises(ValueError, match="upsample"):
+        Randomization(upsample=upsample).transform(example_images())

@@ -3,12 +3,19 @@
 import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 
 from smartbox import FaceClassifier, _smoothed, as_face_model
-from smartbox.attacks import DDN, PGD, DeepFool
-from smartbox.defenses import AdaptiveNoiseReduction, GaussianBlur, GuardedClassifier, RandomizedSmoothing
+from smartbox.attacks import DDN, PGD, DeepFool, UniversalPerturbation
+from smartbox.defenses import (
+    AdaptiveNoiseReduction,
+    GaussianBlur,
+    GuardedClassifier,
+    Randomization,
+    RandomizedSmoothing,
+)
 from smartbox.defenses._randomized_smoothing import proportion_above
 from smartbox.estimator_checks import example_images
 from smartbox.metrics import certified_accuracy
@@ -145,6 +152,41 @@ def test_chance_is_that_of_random_state(curved):
     streams = as_face_model(fixed).streams(X)
     draws = [streams[role].normal(50) for role in ("select", "estimate", "attack")]
     assert np.abs(np.corrcoef([draw.ravel() for draw in draws]) - np.eye(3)).max() < 0.15
+
+
+@pytest.mark.parametrize("random_state", [None, np.random.RandomState(0)])
+def test_a_seeded_attack_repeats_whatever_the_smoothing_draws(curved, random_state):
+    """Also in a Pipeline, behind a guard, and where the attack starts from the model's own predictions; in any batch."""
+    face, X, y = curved[0], curved[1][:6], curved[2][:6]
+    smoothed = RandomizedSmoothing(face, sigma=0.1, n_draws=20, n_attack_draws=2, random_state=random_state)
+    guard = {"detector": BrightDetector(float(np.median(X.mean(axis=(1, 2, 3)))))}
+    for model in (
+        smoothed,
+        make_pipeline(GaussianBlur(sigma=0.5), smoothed),
+        make_pipeline(Randomization(random_state=0), smoothed),
+        GuardedClassifier(smoothed, **guard),
+        GuardedClassifier(smoothed, **guard, defense=GaussianBlur()),
+        RandomizedSmoothing(
+            make_pipeline(GaussianBlur(sigma=0.5), smoothed), sigma=0.05, n_attack_draws=2, random_state=0
+        ),
+        as_face_model(smoothed),
+    ):
+        attack = PGD(model, eps=0.05, max_iter=2, eot_iter=2, random_state=0)
+        for labels in (y, None):
+            made, report = attack.generate(X, labels, return_report=True)
+            again, repeated = attack.generate(X, labels, return_report=True)
+            np.testing.assert_array_equal(again, made)
+            for name in report:
+                np.testing.assert_array_equal(repeated[name], report[name])
+        np.testing.assert_array_equal(attack.set_params(batch_size=4).generate(X[::-1])[::-1], made)
+    universal = UniversalPerturbation(smoothed, eps=0.05, max_iter=2, random_state=0)
+    np.testing.assert_array_equal(universal.fit(X).perturbation_, clone(universal).fit(X).perturbation_)
+    assert (smoothed.predict_proba(X) != smoothed.predict_proba(X)).any()  # what is deployed draws anew
+
+
+def test_a_seed_of_its_own_is_kept_under_attack(curved):
+    model = as_face_model(RandomizedSmoothing(curved[0], random_state=3))
+    assert model.seeded(5) is model and as_face_model(make_pipeline(GaussianBlur(), model)).seeded(5).model is model
 
 
 @pytest.mark.parametrize("objective", ["cross_entropy", "odds", "margin", "dlr"])
