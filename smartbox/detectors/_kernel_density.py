@@ -3,9 +3,9 @@
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from scipy.special import logsumexp, softmax
 from sklearn.decomposition import PCA
-from sklearn.metrics import euclidean_distances
 from sklearn.utils import check_random_state
 
 from smartbox._compat import Interval
@@ -17,6 +17,7 @@ from smartbox.detectors._dropout_uncertainty import DropoutUncertainty
 from smartbox.detectors._features import layers_to_read
 from smartbox.detectors._logistic import LogisticDetector
 from smartbox.detectors._pooled import PooledFeatures, channel_means, spread_means
+from smartbox.detectors._rows import principal_coefficients
 
 
 class KernelDensityFeatures(PooledFeatures):
@@ -162,11 +163,11 @@ class KernelDensityFeatures(PooledFeatures):
         """Which points each image is compared with, and the kernels' exponents, minus infinity elsewhere."""
         is_compared = classes[:, None] == self.point_classes_
         is_compared |= ~is_compared.any(axis=1, keepdims=True)
-        squares = euclidean_distances(reduced, self.points_, squared=True)
+        squares = cdist(reduced, self.points_, "sqeuclidean")
         return is_compared, np.where(is_compared, -squares / (2 * self.bandwidth_**2), -np.inf)
 
     def _reduced(self, hidden):
-        return hidden if self.pca_ is None else self.pca_.transform(hidden)
+        return hidden if self.pca_ is None else principal_coefficients(self.pca_, hidden)
 
     def _uncertainty(self):
         return DropoutUncertainty(self._face_model(), *self.dropout_, self.n_passes)

@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state, gen_batches
 from smartbox._streams import ImageStreams
 from smartbox.detectors._features import _BATCH_SIZE, FeatureDetector
 from smartbox.detectors._pooled import nearest_clean
+from smartbox.detectors._rows import linear_scores
 
 
 class LogisticDetector(FeatureDetector):
@@ -44,7 +45,7 @@ class LogisticDetector(FeatureDetector):
         self.judge_ = make_pipeline(StandardScaler(), regression).fit(F, y)
 
     def _score_features(self, F):
-        return self.judge_.decision_function(F)
+        return linear_scores(self.judge_, F)
 
     def _features_gradient(self, F):
         scaler, regression = (step for _, step in self.judge_.steps)

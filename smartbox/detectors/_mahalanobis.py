@@ -4,13 +4,14 @@ from numbers import Real
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
+from scipy.spatial.distance import cdist
 from sklearn.covariance import LedoitWolf
-from sklearn.metrics import euclidean_distances
 
 from smartbox._compat import Interval
 from smartbox._model import LOGITS
 from smartbox.detectors._logistic import LogisticDetector
 from smartbox.detectors._pooled import PooledFeatures
+from smartbox.detectors._rows import row_products
 
 _LEAST_SHARE = 1e-6  # of the mean variance of a layer's units: so much is added to each
 
@@ -88,7 +89,7 @@ class MahalanobisDistances(PooledFeatures):
     def _to_classes(self, layer, table):
         """Squared distances ``(n, n_classes)`` in one layer."""
         W = self.whitening_[layer]
-        return euclidean_distances(table @ W, self.means_[layer] @ W, squared=True)
+        return cdist(row_products(table, W), row_products(self.means_[layer], W), "sqeuclidean")
 
 
 def _root_of_inverse(deviations, table):

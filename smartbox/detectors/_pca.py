@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from smartbox._compat import Interval, StrOptions
 from smartbox._packing import compact
 from smartbox.base import BaseDetector
+from smartbox.detectors._rows import linear_scores, principal_coefficients
 
 
 class PCADetector(TransformerMixin, BaseDetector):
@@ -109,9 +110,8 @@ class PCADetector(TransformerMixin, BaseDetector):
         return self._coefficients(self._check_images(X))
 
     def _coefficients(self, X):
-        coefficients = self.pca_.transform(X.reshape(len(X), -1))
         first = self._first()
-        return coefficients[:, first : first + self.n_components_]
+        return principal_coefficients(self.pca_, X.reshape(len(X), -1), slice(first, first + self.n_components_))
 
     def _first(self):
         """The first component in use."""
@@ -129,7 +129,7 @@ class PCADetector(TransformerMixin, BaseDetector):
         self.svm_ = make_pipeline(*steps, svm).fit(self._coefficients(X), y)
 
     def _score(self, X):
-        return self.svm_.decision_function(self._coefficients(X))
+        return linear_scores(self.svm_, self._coefficients(X))
 
     def _value_and_gradient(self, X):
         coefficients = self._coefficients(X)
@@ -144,7 +144,7 @@ class PCADetector(TransformerMixin, BaseDetector):
         if self.whiten:
             slopes = slopes / np.sqrt(self.pca_.explained_variance_[used])
         gradient = (slopes @ self.pca_.components_[used]).astype(np.float32)
-        return self.svm_.decision_function(coefficients), np.broadcast_to(gradient, (len(X), X[0].size)).reshape(
+        return linear_scores(self.svm_, coefficients), np.broadcast_to(gradient, (len(X), X[0].size)).reshape(
             X.shape
         )
 

@@ -12,6 +12,7 @@ from smartbox._compat import Interval
 from smartbox._packing import compact
 from smartbox.base import BaseDetector
 from smartbox.detectors._pooled import nearest_clean
+from smartbox.detectors._rows import principal_coefficients
 
 _HELD_OUT = 0.2  # of the clean images
 _LEAST_VARIANCE = 1e-12  # of a component, by the largest, to count in the rank; and of logarithms
@@ -121,7 +122,7 @@ class WhitenedPCADetector(TransformerMixin, BaseDetector):
         self.block_ = slice(first, max(first + 1, round(self.last * rank)))
 
     def _coefficients(self, X):
-        return self.pca_.transform(X.reshape(len(X), -1))[:, self.block_]
+        return principal_coefficients(self.pca_, X.reshape(len(X), -1), self.block_)
 
     def _size(self, coefficients):
         """Mean square, ``(n,)``; never 0, for the logarithm's sake."""
