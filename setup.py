@@ -15,6 +15,7 @@ INSTALL = [
     "keras>=3.8",
     "matplotlib>=3.8",
     "numpy>=1.26",
+    "pandas>=2.1",
     "pillow>=10.0",
     "platformdirs>=4.0",
     "rich>=13.0",
@@ -25,6 +26,7 @@ INSTALL = [
 EXTRAS = {
     "test": ["pytest>=8.0", "ruff>=0.9"],
     "bench": ["adversarial-robustness-toolbox==1.20.1", "faiss-cpu>=1.9", "foolbox==3.3.4", "psutil>=5.9"],
+    "parquet": ["pyarrow>=15.0"],
     "docs": ["sphinx>=7.0", "numpydoc>=1.6"],
 }
 

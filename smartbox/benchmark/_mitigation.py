@@ -1,79 +1,104 @@
-"""The mitigation part of a pass: each mitigation meets each attack, unaware and aware of it, and all of them together."""
+"""The mitigation part of a run: each mitigation meets each attack, unaware and aware of it, and all of them together."""
 
 import numpy as np
-from sklearn.utils import Bunch
 
 from smartbox.benchmark._accuracy import ALL_ATTACKS, accuracies, all_of
+from smartbox.benchmark._one_seed import CLEAN, NETWORK, UNDEFENDED
 from smartbox.benchmark._paper import mitigation_figures
-from smartbox.benchmark._results import MITIGATION_COLUMNS, RECOGNITION
-from smartbox.benchmark._signs import masking_signs, no_signs
+from smartbox.benchmark._signs import masking_signs, no_signs, searches
 
-BARE = "the network"  # what an attack is against that knows of no mitigation
-UNDEFENDED = "none"  # the mitigation of a run without one, for its accuracies before and after the attack
+MITIGATION_COLUMNS = ("before_attack", "after_attack", "clean_mitigated", "transferred", "adaptive", "worst")
+RECOGNITION = ("verification", "identification")
 
 
-def mitigate(one, attacked, pipelines):
-    """Add a row for each attack, mitigation and measure, and where there are several attacks one for all of them.
+def mitigate(one):
+    """Let each attack meet the network and each mitigation, and note what is predicted."""
+    defenses = list(one.plan.defense)
+    for defense in (UNDEFENDED, *defenses):
+        one.recognise(defense=defense)
+    for attack in one.plan.attack:
+        one.attack(attack, NETWORK)
+        for defense in (UNDEFENDED, *defenses):
+            one.recognise(attack, NETWORK, defense=defense)
+    for attack in one.plan.attack:
+        for defense in defenses:
+            one.attack(attack, "defense", defense)
+            one.recognise(attack, "defense", defense, defense=defense)
+    if one.plan.check_masking:
+        for defense in defenses:
+            for attack, first in searches(one.plan.attack).items():
+                one.note("searches", attack=attack, defense=defense, **one.get("searched", defense, first))
+
+
+def mitigation_rows(seen):
+    """A row for each attack, mitigation and measure, and where there are several attacks one for all of them.
 
     A face counts as right under all attacks if it is right under each, so that the row shows what an attacker leaves who may
     choose the attack for each face.
     """
-    pipelines = pipelines or {UNDEFENDED: None}
-    before = one.face.predict(one.X)
-    clean = {defense: None if pipeline is None else pipeline.predict(one.X) for defense, pipeline in pipelines.items()}
-    met = {}
-    for attack, X_adv in attacked.items():
-        after = one.face.predict(X_adv)
-        for defense, pipeline in pipelines.items():
-            met[attack, defense] = Bunch(before_attack=before, after_attack=after)
-            if pipeline is not None:
-                met[attack, defense].update(_met(one, attack, X_adv, defense, pipeline), clean_mitigated=clean[defense])
-    signs = {}
-    for defense, pipeline in pipelines.items():
-        signs |= {(attack, defense): no_signs() for attack in attacked}
-        if pipeline is not None:
-            shown = masking_signs(one, defense, pipeline, {attack: met[attack, defense] for attack in attacked})
-            signs |= {(attack, defense): each for attack, each in shown.items()}
-    decisions = {key: _right(one, predicted) for key, predicted in met.items()}
-    for (attack, defense), right in decisions.items():
-        _add(one, attack, defense, right, signs[attack, defense])
-    if len(attacked) > 1:
-        for defense in pipelines:
-            each = [decisions[attack, defense] for attack in attacked]
+    defenses = seen.defenses or [UNDEFENDED]
+    keys = [(attack, defense) for attack in seen.attacks for defense in defenses]
+    signs = {key: no_signs() for key in keys}
+    for defense in seen.defenses:
+        signs |= {(attack, defense): found for attack, found in masking_signs(seen, defense).items()}
+    decisions = {(attack, defense): _right(seen, attack, defense) for attack, defense in keys}
+    rows = []
+    for attack, defense in keys:
+        rows += _rows(seen, attack, defense, decisions[attack, defense], signs[attack, defense])
+    if len(seen.attacks) > 1:
+        for defense in defenses:
+            each = [decisions[attack, defense] for attack in seen.attacks]
             right = {metric: all_of([decided[metric] for decided in each]) for metric in RECOGNITION}
-            _add(one, ALL_ATTACKS, defense, right, _any([signs[attack, defense] for attack in attacked]))
+            shown = [signs[attack, defense] for attack in seen.attacks]
+            rows += _rows(seen, ALL_ATTACKS, defense, right, _any(shown))
+    return rows
 
 
-def _met(one, attack, X_adv, defense, pipeline):
-    """What the mitigated network predicts, and on which faces the attack met a gradient of zero, with mitigation and without."""
-    X_adaptive = one.attack(attack, pipeline, defense)
-    return {
-        "transferred": pipeline.predict(X_adv),
-        "adaptive": pipeline.predict(X_adaptive),
-        "flat": one.reports[attack, defense].n_zero_gradients > 0,
-        "flat_before": one.reports[attack, BARE].n_zero_gradients > 0,
-    }
-
-
-def _right(one, predicted):
+def _right(seen, attack, defense):
     """Decisions by measure and column."""
-    columns = [column for column in MITIGATION_COLUMNS if column in predicted]
-    right = {column: one.right(predicted[column]) for column in columns}
-    by_metric = {metric: {column: right[column][metric] for column in columns} for metric in RECOGNITION}
+    found = {
+        "before_attack": seen.predicted(CLEAN, CLEAN, UNDEFENDED),
+        "after_attack": seen.predicted(attack, NETWORK, UNDEFENDED),
+    }
+    if defense != UNDEFENDED:
+        found["clean_mitigated"] = seen.predicted(CLEAN, CLEAN, defense)
+        found["transferred"] = seen.predicted(attack, NETWORK, defense)
+        found["adaptive"] = seen.predicted(attack, defense, defense)
+    right = {column: seen.right(predicted) for column, predicted in found.items()}
+    by_metric = {metric: {column: right[column][metric] for column in right} for metric in RECOGNITION}
     for each in by_metric.values():
         if "adaptive" in each:
             each["worst"] = each["transferred"] & each["adaptive"]
     return by_metric
 
 
-def _add(one, attack, defense, right, signs):
+def _rows(seen, attack, defense, right, signs):
+    rows = []
     for metric in RECOGNITION:
-        row = accuracies(right[metric], one.y, one.seed, MITIGATION_COLUMNS)
-        if one.plan.protocol == "paper":
-            row |= mitigation_figures(attack, one.plan.attack.get(attack), defense, metric)
-        one.add("mitigation", attack=attack, defense=defense, metric=metric, n=len(one.y), **row, **signs)
+        row = accuracies(right[metric], seen.y, seen.seed, MITIGATION_COLUMNS)
+        if seen.protocol == "paper":
+            row |= mitigation_figures(attack, seen.attacks.get(attack), defense, metric)
+        rows.append({"attack": attack, "defense": defense, "metric": metric, "n": len(seen.y), **row, **signs})
+    return rows
 
 
 def _any(signs):
     """Each sign that one of the attacks shows; NaN where none could."""
     return {name: np.fmax.reduce([each[name] for each in signs]) for name in signs[0]}
+
+
+def attack_rows(seen):
+    """A row for each attack and what it is against: success, sizes, effort."""
+    return [_attack_row(*key, found) for key, found in seen.perturbations.items()]
+
+
+def _attack_row(attack, against, found):
+    return {
+        "attack": attack,
+        "against": "the network" if against == NETWORK else against,
+        "success": found.success.mean(),
+        "success_8bit": found.success_8bit.mean(),
+        **{f"median_{norm}": np.median(found[norm]) for norm in ("l1", "l2", "linf")},
+        "gradients_per_face": found.n_gradients.mean(),
+        "zero_gradients": found.n_zero_gradients.sum(),
+    }

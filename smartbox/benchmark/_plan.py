@@ -9,8 +9,8 @@ from sklearn.base import clone
 from sklearn.utils import Bunch
 
 from smartbox.benchmark import _registry as registry
-from smartbox.benchmark._detection import PROTOCOLS
 from smartbox.benchmark._results import DETECTION, METRICS
+from smartbox.benchmark._trainings import PROTOCOLS
 from smartbox.face import FaceClassifier
 from smartbox.networks import NETWORKS
 

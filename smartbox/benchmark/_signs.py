@@ -4,6 +4,7 @@ import numpy as np
 
 from smartbox._checks import as_number
 from smartbox.attacks import APGD, FGSM, MIFGSM, PGD, Square
+from smartbox.benchmark._one_seed import CLEAN, NETWORK
 from smartbox.metrics._masking import beats
 
 # What each column means where it is 1; 0 is no such sign, NaN what was not looked for.
@@ -22,52 +23,50 @@ def no_signs():
     return dict.fromkeys(("masked", *SIGNS), np.nan)
 
 
-def masking_signs(one, defense, pipeline, met):
-    """Signs of each attack, from what it did and, where the run checks that, from a random search on a few faces.
+def masking_signs(seen, defense):
+    """Signs of each attack, from what it did and, where the run checked that, from a random search on a few faces.
 
     "More" is beyond chance, by a sign test at 5 % over the faces that the mitigated network names rightly.
 
     Parameters
     ----------
-    one : Pass
+    seen : OneSeed
     defense : str
-    pipeline : Pipeline
-        The mitigated network.
-    met : dict of Bunch
-        By attack: predictions ``clean_mitigated``, ``transferred`` and ``adaptive``, and which faces had a gradient of zero,
-        ``flat``, and without the mitigation, ``flat_before``.
     """
-    won = {attack: _won(one, attack, predicted) for attack, predicted in met.items()}
-    searched, signs = {}, {}
-    for attack, (transferred, adaptive, known) in won.items():
+    known = seen.predicted(CLEAN, CLEAN, defense) == seen.y
+    won = {attack: [seen.won(attack, seen.predicted(attack, against, defense)) for against in (NETWORK, defense)]
+           for attack in seen.attacks}  # fmt: skip
+    signs = {}
+    for attack, (transferred, adaptive) in won.items():
+        flat, before = (seen.perturbations[attack, met].n_zero_gradients > 0 for met in (defense, NETWORK))
         found = no_signs() | {
-            "masked_zero_gradient": float(beats(met[attack].flat[known], met[attack].flat_before[known])),
+            "masked_zero_gradient": float(beats(flat[known], before[known])),
             "masked_transferred": float(beats(transferred[known], adaptive[known])),
         }
-        quicker = [other for other in won if _is_one_step_of(one.plan.attack[other], one.plan.attack[attack])]
+        quicker = seen.attacks[attack].quicker
         if quicker:
             found["masked_one_step"] = float(any(beats(won[other][1][known], adaptive[known]) for other in quicker))
-        if one.plan.check_masking and isinstance(one.plan.attack[attack], _CLIMBERS) and known.any():
-            key = _ball(one.plan.attack[attack])
-            if key not in searched:
-                searched[key] = _random_search(one, attack, defense, pipeline, np.flatnonzero(known))
-            rows, success = searched[key]
-            found["masked_random_search"] = float(beats(success, adaptive[rows]))
+        searched = seen.searches.get((attack, defense))
+        if searched is not None:
+            found["masked_random_search"] = float(beats(searched.success == 1, adaptive[searched.face]))
         found["masked"] = float(max(found[name] == 1 for name in SIGNS))
         signs[attack] = found
     return signs
 
 
-def _won(one, attack, predicted):
-    """Which faces the attack took, transferred and adaptive, by its own aim; and which were named rightly before."""
-    targeted = one.plan.attack[attack].targeted
-    aims = one.claims.targets if targeted else one.y
-    transferred, adaptive = ((predicted[how] == aims) == targeted for how in ("transferred", "adaptive"))
-    return transferred, adaptive, predicted.clean_mitigated == one.y
+def quicker(attacks, name):
+    """Of the attacks those of one step that spend no more than a given one of many may."""
+    return [other for other, attack in attacks.items() if _is_one_step_of(attack, attacks[name])]
+
+
+def searches(attacks):
+    """The attacks whose success a random search is set beside, and the one in whose budget it goes: the first of the same."""
+    first = {}
+    climbers = {name: _ball(attack) for name, attack in attacks.items() if isinstance(attack, _CLIMBERS)}
+    return {name: first.setdefault(ball, name) for name, ball in climbers.items()}
 
 
 def _is_one_step_of(one_step, many):
-    """Whether one step spends no more than what many may."""
     if not (isinstance(one_step, FGSM) and isinstance(many, _CLIMBERS)):
         return False
     (eps, *ball), (more, *same) = _ball(one_step), _ball(many)
@@ -78,7 +77,7 @@ def _ball(attack):
     return as_number(attack.eps, "eps"), attack.norm, attack.targeted
 
 
-def _random_search(one, attack, defense, pipeline, rows):
+def random_search(one, attack, defense, pipeline, rows):
     """Some of the faces, and which of them random search takes within the attack's budget."""
     rows = np.sort(np.random.RandomState(one.seed).permutation(rows)[:_FACES])
     eps, norm, targeted = _ball(one.plan.attack[attack])

@@ -99,7 +99,15 @@ _DETECTION_METRICS = {
     default="smartbox-results",
     show_default=True,
     metavar="DIR",
-    help="Folder for the tables (CSV, JSON) and the picture; files of an earlier run are replaced.",
+    help="Folder for the tables (CSV, JSON), the picture and the records of single images; files of an earlier run are replaced.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["csv", "parquet"]),
+    default="csv",
+    show_default=True,
+    help="Of the records of single images: gzipped CSV, or Parquet, which needs pyarrow.",
 )
 @click.option("--quiet", is_flag=True, help="No progress, only the tables.")
 def bench(
@@ -118,6 +126,7 @@ def bench(
     guard,
     check_masking,
     out,
+    form,
     quiet,
 ):
     """Train a face classifier, attack it, mitigate and detect the attacks; print the tables of the SmartBox paper.
@@ -127,11 +136,13 @@ def bench(
     """
     from smartbox.benchmark import Benchmark
     from smartbox.benchmark._plan import check_image_size, check_metrics, make_plan
+    from smartbox.benchmark._record_files import check_format
     from smartbox.protocol import check_identities
 
     if metrics is None:
         metrics = (*_METRICS, *_DETECTION_METRICS[protocol])
     check_metrics(metrics, detectors)
+    check_format(form)
     # Thirty passes do what sixty do to three digits; the class keeps sixty for faces that are harder than these.
     choices = {
         "attacks": attacks,
@@ -150,17 +161,17 @@ def bench(
     faces = load_faces(data, image_shape, color=color, on_error=on_error)
     check_identities(faces.target_names[faces.target], data)  # here by the names of the folders
     import_tensorflow_quietly()
-    _run(Benchmark(faces, **choices, verbose=0 if quiet else 1), len(plan.seeds), metrics, out, quiet)
+    _run(Benchmark(faces, **choices, verbose=0 if quiet else 1), len(plan.seeds), metrics, out, form, quiet)
 
 
-def _run(benchmark, n_seeds, metrics, out, quiet):
+def _run(benchmark, n_seeds, metrics, out, form, quiet):
     """Save after each seed, and print what there is however it ends."""
     from smartbox.benchmark._tables import tables
 
     results, n_saved = None, 0
     try:
         for results in benchmark.passes():
-            paths = results.save(out)
+            paths = results.save(out, format=form)
             n_saved += 1
     except KeyboardInterrupt as interrupt:
         click.echo(err=True)  # the line of a progress bar may be open

@@ -10,6 +10,7 @@ from sklearn.utils import Bunch
 from smartbox import FaceClassifier
 from smartbox.attacks import FGSM, PGD
 from smartbox.benchmark import Benchmark
+from smartbox.benchmark._making import detection_training_set
 from smartbox.benchmark._pass import Pass
 from smartbox.benchmark._plan import _OPTIMIZERS, check_image_size, check_metrics, make_plan
 from smartbox.datasets import make_detection_set, make_faces
@@ -206,13 +207,13 @@ def one_pass(faces, by_hand):
     plan = make_plan(attacks=["fgsm", "pgd"], defenses=["gaussian_blur"], detectors=["pca"],
                      parameters=PARAMETERS, seeds=[7])  # fmt: skip
     one = Pass(faces.images, faces.target, {}, plan, seed=7)
-    one.face = by_hand.face
+    one.pieces["network",] = by_hand.face
     one.training = Bunch(X=by_hand.X_train, y=by_hand.y_train)
     return one
 
 
 def test_detectors_learn_from_equal_halves(one_pass, by_hand):
-    X, y = one_pass.detection_training_set(tuple(one_pass.plan.attack))
+    X, y = detection_training_set(one_pass, tuple(one_pass.plan.attack))
     n = len(by_hand.X_train)
     np.testing.assert_array_equal(np.bincount(y), [n, n])
     np.testing.assert_array_equal(X[y == 0], by_hand.X_train)
@@ -223,7 +224,7 @@ def test_detectors_learn_from_equal_halves(one_pass, by_hand):
 def test_more_attacks_than_faces_leave_no_empty_share(one_pass, by_hand):
     one_pass.plan.attack = {f"fgsm{i}": FGSM(None) for i in range(5)}
     one_pass.training = Bunch(X=by_hand.X_train[[0, -1]], y=by_hand.y_train[[0, -1]])
-    X, y = one_pass.detection_training_set(tuple(one_pass.plan.attack))
+    X, y = detection_training_set(one_pass, tuple(one_pass.plan.attack))
     assert y.tolist() == [0, 0, 1, 1] and (X[2:] != X[:2]).any(axis=(1, 2, 3)).all()
 
 

@@ -6,7 +6,7 @@ import pytest
 from smartbox import as_face_model
 from smartbox.attacks import FGSM
 from smartbox.benchmark import Benchmark
-from smartbox.benchmark._detection import scale_of
+from smartbox.benchmark._making import scale_of
 from smartbox.benchmark._results import GUARD_COLUMNS
 from smartbox.datasets import make_detection_set
 from smartbox.defenses import GaussianBlur, GuardedClassifier
@@ -31,7 +31,7 @@ def detector(by_hand):
 
 @pytest.mark.parametrize("then", ["rejection", "gaussian_blur"])
 def test_rows_are_what_the_steps_by_hand_give(guarded, by_hand, detector, then):
-    scale = scale_of(by_hand, detector)
+    scale = scale_of(by_hand.face, detector, by_hand.X_validation)
     model = GuardedClassifier(
         by_hand.face, detector=detector, defense=None if then == "rejection" else GaussianBlur(sigma=SIGMA), scale=scale
     )

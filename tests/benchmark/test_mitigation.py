@@ -9,11 +9,15 @@ from smartbox import FaceClassifier
 from smartbox.attacks import FGSM, PGD
 from smartbox.benchmark import Benchmark, Results
 from smartbox.benchmark._accuracy import ALL_ATTACKS, accuracies
+from smartbox.benchmark._making import aimed
 from smartbox.benchmark._mitigation import mitigate
+from smartbox.benchmark._one_seed import OneSeed
 from smartbox.benchmark._pass import Pass
 from smartbox.benchmark._plan import make_plan
-from smartbox.benchmark._results import MITIGATION_COLUMNS
-from smartbox.benchmark._signs import SIGNS, masking_signs
+from smartbox.benchmark._records import Recorder
+from smartbox.benchmark._results import MITIGATION_COLUMNS, provenance
+from smartbox.benchmark._rows import tables_of
+from smartbox.benchmark._signs import SIGNS, masking_signs, quicker
 from smartbox.benchmark._tables import remarks
 from smartbox.defenses import GaussianBlur, Randomization
 from smartbox.estimator_checks import example_images
@@ -119,7 +123,8 @@ def one():
     plan = make_plan(attacks=["fgsm", "pgd"], defenses=["gaussian_blur"], detectors=[], parameters=parameters, seeds=[0],
                      check_masking=True)  # fmt: skip
     one = Pass(X, face.predict(X), {}, plan, seed=0)
-    one.face, one.X, one.y = face, X, face.predict(X)
+    one.pieces["network",] = face
+    one.X, one.y = X, face.predict(X)
     one.claims = Bunch(targets=(one.y + 1) % 5, claims=one.y, is_genuine=np.ones(len(X), bool))
     return one
 
@@ -135,43 +140,63 @@ def one():
     ],
 )
 def test_signs_of_mitigations_that_hide_their_gradient(one, defense, signs):
-    one.tables = {"mitigation": [], "attacks": []}
-    unaware = {name: one.attack(name, one.face, "the network") for name in one.plan.attack}
-    mitigate(one, unaware, {"made_up": make_pipeline(defense, one.face)})
+    for piece in list(one.pieces):  # what another mitigation has left
+        if "gaussian_blur" in piece:
+            del one.pieces[piece]
+    one.pieces["defense", "gaussian_blur"] = defense
+    one.recorder = Recorder(one.seed)
+    one.note("faces", image=np.arange(len(one.y)), identity=one.y, target=one.claims.targets, claim=one.claims.claims,
+             is_genuine=1, name="anybody")  # fmt: skip
+    mitigate(one)
+    one.tables = tables_of(one.recorder.frames(), provenance(one.X, one.y, one.plan, ""))
     rows = rows_of(one, attack="pgd") + rows_of(one, attack=ALL_ATTACKS)
     for row in rows:
         found = {name for name in SIGNS if row[name] == 1}
         assert signs <= found if signs else not found
         assert row["masked"] == bool(signs)
     told = " ".join(remarks(Results(provenance={}, tables=one.tables)))
-    assert ("the gradients of made_up look masked" in told) == bool(signs)
+    assert ("the gradients of gaussian_blur look masked" in told) == bool(signs)
+
+
+def seen_by(y, quicker, **met):
+    """Records of two attacks on a mitigation, as arrays."""
+    nobody = np.zeros(len(y), int)
+    plain = {"clean": y, "transferred": y, "adaptive": y, "flat": nobody, "flat_before": nobody}
+    attacks = {name: Bunch(targeted=False, quicker=faster) for name, faster in quicker.items()}
+    predictions, perturbations = {}, {}
+    for name in attacks:
+        found = {**plain, **met.get("both", {}), **met.get(name, {})}
+        predictions["", "", "made_up"] = Bunch(predicted=found["clean"])
+        predictions[name, "network", "made_up"] = Bunch(predicted=found["transferred"])
+        predictions[name, "made_up", "made_up"] = Bunch(predicted=found["adaptive"])
+        perturbations[name, "made_up"] = Bunch(n_zero_gradients=found["flat"])
+        perturbations[name, "network"] = Bunch(n_zero_gradients=found["flat_before"])
+    seen = OneSeed.__new__(OneSeed)
+    vars(seen).update(y=y, attacks=attacks, predictions=predictions, perturbations=perturbations, searches={})
+    return seen
 
 
 def test_each_sign_against_the_binomial(one):
     """Five faces more are beyond chance, ``2 ** -5 < 0.05``, and four are not; faces that were wrong do not count."""
     y, n = one.y, len(one.y)
-    wrong, nobody = (y + 1) % 5, np.zeros(n, bool)
+    wrong = (y + 1) % 5
 
     def taken(count, start=0):
         return np.where((np.arange(n) >= start) & (np.arange(n) < start + count), wrong, y)
 
     def signs(count, **more):
-        clean = taken(2)  # of the faces that are taken below two were wrong before
-        met = {name: Bunch(clean_mitigated=clean, transferred=y, adaptive=y, flat=nobody, flat_before=nobody)
-               for name in ("fgsm", "pgd")}  # fmt: skip
-        for key, change in more.items():
-            met[key].update(change(count))
-        one.plan.check_masking = False
-        found = masking_signs(one, "made_up", None, met)
+        clean = {"both": {"clean": taken(2)}}  # of the faces that are taken below two were wrong before
+        changes = {key: change(count) for key, change in more.items()}
+        found = masking_signs(seen_by(y, {"fgsm": [], "pgd": ["fgsm"]}, **clean, **changes), "made_up")
         return {name for name in SIGNS if found["pgd"][name] == 1}
 
     for sign, change in {
         "masked_transferred": {"pgd": lambda count: {"transferred": taken(count)}},
         "masked_one_step": {"fgsm": lambda count: {"adaptive": taken(count)}},
-        "masked_zero_gradient": {"pgd": lambda count: {"flat": taken(count) != y}},
+        "masked_zero_gradient": {"pgd": lambda count: {"flat": (taken(count) != y).astype(int)}},
     }.items():
         assert signs(7, **change) == {sign} and not signs(6, **change)
-    both = {"pgd": lambda count: {"flat": taken(count) != y, "flat_before": taken(count) != y}}
+    both = {"pgd": lambda count: {"flat": (taken(count) != y) * 1, "flat_before": (taken(count) != y) * 1}}
     assert not signs(20, **both), "what the bare network has too is not the mitigation's"
 
 
@@ -179,11 +204,9 @@ def test_each_sign_against_the_binomial(one):
 def test_one_step_is_set_beside_many_of_no_smaller_budget_alone(one, name, other):
     plan = make_plan(attacks=[name, other], defenses=["gaussian_blur"], detectors=[], seeds=[0],
                      parameters={f"attack.{other}.eps": 0.03} if "@" not in other else {})  # fmt: skip
-    another = Bunch(plan=plan, y=one.y, claims=one.claims, seed=0)
-    nobody = np.zeros(len(one.y), bool)
-    met = {each: Bunch(clean_mitigated=one.y, transferred=one.y, adaptive=(one.y + 1) % 5, flat=nobody, flat_before=nobody)
-           for each in plan.attack}  # fmt: skip
-    assert np.isnan(masking_signs(another, "made_up", None, met)[other]["masked_one_step"])
+    assert quicker(plan.attack, other) == [] and quicker(one.plan.attack, "pgd") == ["fgsm"]
+    seen = seen_by(one.y, {name: [], other: quicker(plan.attack, other)})
+    assert np.isnan(masking_signs(seen, "made_up")[other]["masked_one_step"])
 
 
 @pytest.mark.parametrize(
@@ -198,9 +221,9 @@ def test_auto_attack_meets_chance_in_the_version_for_chance(one, defense, chosen
     parameters = {"attack.auto_attack.version": chosen}
     plan = make_plan(attacks=["auto_attack"], defenses=[], detectors=[], parameters=parameters, seeds=[0])
     another = Pass(one.X, one.y, {}, plan, seed=0)
-    another.face = one.face
-    assert another._aim("auto_attack", make_pipeline(defense, one.face)).version == met
-    assert another._aim("auto_attack", one.face).version == chosen
+    another.pieces["network",] = one.model()
+    assert aimed(another, "auto_attack", make_pipeline(defense, one.model())).version == met
+    assert aimed(another, "auto_attack", one.model()).version == chosen
 
 
 @pytest.mark.slow

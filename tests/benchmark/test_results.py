@@ -64,7 +64,7 @@ def test_provenance_knows_other_data_and_names_builders(faces):
 def test_saved_files_hold_the_rows(results, tmp_path):
     folder = tmp_path / "new" / "folder"
     names = {path.name for path in results.save(folder)}
-    assert names == {"results.json", "mitigation.csv", "detection.csv", "attacks.csv", "faces.png"}
+    assert names == {"results.json", "mitigation.csv", "detection.csv", "attacks.csv", "faces.png", "records"}
     assert names == set(os.listdir(folder))
     whole = json.loads((folder / "results.json").read_text())
     for table, rows in results.tables.items():
@@ -83,7 +83,7 @@ def test_saved_files_hold_the_rows(results, tmp_path):
 
 def test_files_are_replaced_whole_or_not_at_all(results, tmp_path, monkeypatch):
     results.save(tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
 
     def fail(*_):
         raise OSError("disk full")
@@ -91,7 +91,7 @@ def test_files_are_replaced_whole_or_not_at_all(results, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
         Results(provenance={}, tables=results.tables).save(tmp_path)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
 
 
 def test_an_earlier_table_does_not_pass_for_one_of_this_run(results, tmp_path):

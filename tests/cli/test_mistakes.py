@@ -156,7 +156,7 @@ def test_debug_shows_the_traceback(run, monkeypatch):
 
 
 def test_results_are_printed_even_if_they_cannot_be_kept(run, folder, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Results, "save", fail)
