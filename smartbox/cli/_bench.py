@@ -99,7 +99,7 @@ _DETECTION_METRICS = {
     default="smartbox-results",
     show_default=True,
     metavar="DIR",
-    help="Folder for the tables (CSV, JSON) and the picture; files of an earlier run are replaced.",
+    help="Folder for the report (HTML), the tables (CSV, JSON) and the picture; files of an earlier run are replaced.",
 )
 @click.option("--quiet", is_flag=True, help="No progress, only the tables.")
 def bench(
@@ -156,11 +156,13 @@ def bench(
 def _run(benchmark, n_seeds, metrics, out, quiet):
     """Save after each seed, and print what there is however it ends."""
     from smartbox.benchmark._tables import tables
+    from smartbox.report import write_report
 
     results, n_saved = None, 0
     try:
         for results in benchmark.passes():
             paths = results.save(out)
+            page = write_report(out)  # or an earlier run's would pass for this one's
             n_saved += 1
     except KeyboardInterrupt as interrupt:
         click.echo(err=True)  # the line of a progress bar may be open
@@ -174,6 +176,7 @@ def _run(benchmark, n_seeds, metrics, out, quiet):
     if not quiet:
         seconds, names = results.provenance["seconds"], ", ".join(path.name for path in paths)
         click.echo(f"{seconds:.0f} s. Written to {out}: {names}", err=True)
+        click.echo(f"Report: {page}", err=True)
 
 
 def _what_is_left(results, n_saved, n_seeds, out):
