@@ -11,6 +11,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "smartbox/__init__.py").rea
 # Why each of these and not another: docs/dependencies.md.
 INSTALL = [
     "click>=8.1",
+    "jinja2>=3.1",
     "joblib>=1.3",
     "keras>=3.8",
     "matplotlib>=3.8",
@@ -24,7 +25,7 @@ INSTALL = [
     "tensorflow>=2.18",
 ]
 EXTRAS = {
-    "test": ["pytest>=8.0", "ruff>=0.9"],
+    "test": ["pytest>=8.0", "ruff>=0.9", "selenium>=4.20"],
     "bench": ["adversarial-robustness-toolbox==1.20.1", "faiss-cpu>=1.9", "foolbox==3.3.4", "psutil>=5.9"],
     "parquet": ["pyarrow>=15.0"],
     "docs": ["sphinx>=7.0", "numpydoc>=1.6"],
@@ -39,7 +40,7 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["smartbox", "smartbox.*"]),
-    package_data={"smartbox.data": ["*.md", "*.smartbox"]},
+    package_data={"smartbox.data": ["*.md", "*.smartbox"], "smartbox.report": ["templates/*"]},
     install_requires=INSTALL,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["smartbox = smartbox.cli:main"]},

@@ -13,6 +13,7 @@ from smartbox.cli._detect import detect
 from smartbox.cli._evaluate import evaluate
 from smartbox.cli._list import list_
 from smartbox.cli._mitigate import mitigate
+from smartbox.cli._report import report
 from smartbox.cli._terminal import Interrupted, Terminated, terminable
 from smartbox.cli._train import train
 
@@ -32,7 +33,7 @@ def commands(ctx):
         click.echo(ctx.get_help())
 
 
-for command in (bench, train, attack, detect, mitigate, evaluate, list_):
+for command in (bench, train, attack, detect, mitigate, evaluate, report, list_):
     commands.add_command(command)
 
 

@@ -99,7 +99,8 @@ _DETECTION_METRICS = {
     default="smartbox-results",
     show_default=True,
     metavar="DIR",
-    help="Folder for the tables (CSV, JSON), the picture and the records of single images; files of an earlier run are replaced.",
+    help="Folder for the report (HTML), the tables (CSV, JSON), the picture and the records of single images; files of an earlier "
+    "run are replaced.",
 )
 @click.option(
     "--format",
@@ -167,11 +168,13 @@ def bench(
 def _run(benchmark, n_seeds, metrics, out, form, quiet):
     """Save after each seed, and print what there is however it ends."""
     from smartbox.benchmark._tables import tables
+    from smartbox.report import write_report
 
     results, n_saved = None, 0
     try:
         for results in benchmark.passes():
             paths = results.save(out, format=form)
+            page = write_report(out)  # or an earlier run's would pass for this one's
             n_saved += 1
     except KeyboardInterrupt as interrupt:
         click.echo(err=True)  # the line of a progress bar may be open
@@ -185,6 +188,7 @@ def _run(benchmark, n_seeds, metrics, out, form, quiet):
     if not quiet:
         seconds, names = results.provenance["seconds"], ", ".join(path.name for path in paths)
         click.echo(f"{seconds:.0f} s. Written to {out}: {names}", err=True)
+        click.echo(f"Report: {page}", err=True)
 
 
 def _what_is_left(results, n_saved, n_seeds, out):
