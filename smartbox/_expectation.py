@@ -19,7 +19,7 @@ class ExpectedModel(FaceModelMixin):
 
     Parameters
     ----------
-    model : DefendedModel or GuardedModel
+    model : DefendedModel, GuardedModel or PairModel
         With chance: it has ``drawn(rng)``, the same model bound to the streams of `ImageStreams`.
     n_draws : int
         Draws for each image.
@@ -66,7 +66,7 @@ class ExpectedModel(FaceModelMixin):
 
     def value_and_logits(self, X, y, objective, towards):
         """An objective, and the logits of the deciding draw."""
-        logits = self._logits(X)
+        logits = self._logits(X, y)
         return self._judge(self._each(logits, y, objective, towards), logits, y, objective, towards)
 
     def value_and_gradient(self, X, y, objective="cross_entropy", towards=False):
@@ -90,10 +90,17 @@ class ExpectedModel(FaceModelMixin):
             gradient[part] = self._by_image(drawn.vjp(images[image], cotangents[image])).mean(axis=1)
         return pull_back(gradient)
 
-    def _logits(self, X):
-        """Logits of each draw, ``(n, n_draws, n_classes)``."""
-        images = through(self.before, X)[0]
-        return self._by_image(np.concatenate([drawn.logits(images[image]) for _, image, drawn in self._draws(X)]))
+    def _logits(self, X, y=None):
+        """Logits of each draw, ``(n, n_draws, n_classes)``; those of pairs depend on the labels that are asked about."""
+        images, of_pairs = through(self.before, X)[0], y is not None and hasattr(self.model, "logits_of_pairs")
+        return self._by_image(
+            np.concatenate(
+                [
+                    drawn.logits_of_pairs(images[image], y[image]) if of_pairs else drawn.logits(images[image])
+                    for _, image, drawn in self._draws(X)
+                ]
+            )
+        )
 
     def _draws(self, X):
         """Some images at a time, with all draws of each: which, their numbers repeated, the model in those draws."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smartbox._model import FaceModelMixin, through
+from smartbox._model import FaceModelMixin, draws_chance, through
 from smartbox._objectives import OBJECTIVES
 
 
@@ -25,30 +25,56 @@ class PairModel(FaceModelMixin):
         What the images pass first.
     scale : float, default=64.0
         Of the logits, see `FaceGallery`.
+    rng : ImageStreams, optional
+        One stream an image, where defences with chance draw from; None leaves them to their own ``random_state``.
 
     Notes
     -----
     Logits alone do not know the pair: those of `logits` compare with all references. An attack tells the labels where the model
-    is one "in expectation" (``n_draws``), which is what this one presents itself as.
+    is one "in expectation", which is what this one presents itself as; without chance, of a single draw.
     """
 
+    is_expectation = True
     n_draws = 1
     reject_label = None
 
-    def __init__(self, embedder, references, thresholds, image_shape, *, defenses=(), scale=64.0):
+    def __init__(self, embedder, references, thresholds, image_shape, *, defenses=(), scale=64.0, rng=None):
         self.embedder, self.references, self.defenses = embedder, references, list(defenses)
+        self.rng = rng
         self.thresholds = np.asarray(thresholds, dtype=np.float32)
         self.scale = np.float32(scale)
         self.image_shape_ = image_shape
         self.classes_ = np.arange(len(references) + 1)
 
+    @property
+    def has_chance(self):
+        """Whether a defence draws."""
+        return any(draws_chance(defense) for _, defense in self.defenses)
+
+    def drawn(self, rng):
+        """The same pairs with the draws of ``rng``, one stream an image."""
+        return PairModel(
+            self.embedder, self.references, self.thresholds, self.image_shape_,
+            defenses=self.defenses, scale=float(self.scale), rng=rng,
+        )  # fmt: skip
+
+    def in_expectation(self, n_draws, seed):
+        """The pairs as an attack sees them, which does not know what will be drawn."""
+        from smartbox._expectation import ExpectedModel
+
+        return ExpectedModel(self, n_draws=n_draws, seed=seed)
+
     def logits(self, X):
         """``scale`` times the cosine to each reference, and the mean threshold in the last column."""
         return self._logits(self._forward(X)[0])
 
+    def logits_of_pairs(self, X, y):
+        """Logits of the pairs that ``y`` names: their references', nobody's, and of the others none that count."""
+        return self._of_pairs(self._forward(X)[0], y)
+
     def value_and_logits(self, X, y, objective, towards):
         """An objective and the logits, of the pairs that ``y`` names."""
-        logits = self._of_pairs(self._forward(X)[0], y)
+        logits = self.logits_of_pairs(X, y)
         return OBJECTIVES[objective](np, logits, self.is_label(y))[0], logits
 
     def decide(self, X, y, towards):
@@ -70,7 +96,7 @@ class PairModel(FaceModelMixin):
 
     def _forward(self, X):
         """Embeddings behind the defences, and the way back."""
-        Z, through_defenses = through(self.defenses, X)
+        Z, through_defenses = through(self.defenses, X, self.rng)
         embeddings, pull_back = self.embedder.vjp(Z)
         return embeddings, lambda cotangents: through_defenses(pull_back(cotangents))
 

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 
 import smartbox.attacks
 from smartbox import FaceEmbedder, FaceGallery, FaceVerifier, as_face_model
-from smartbox.attacks import FGSM, PGD, CarliniL2
+from smartbox.attacks import DDN, FGSM, PGD, CarliniL2
 from smartbox.defenses import GaussianBlur
 from smartbox.estimator_checks import check_attack_lowers_accuracy, example_images
 from tests.doubles import smooth_embedding
@@ -96,6 +96,71 @@ def test_smallest_impersonation_ends_at_the_threshold(linear):
     # The nearest genuine image lies on the boundary.
     moved = ~report.initially_wrong
     np.testing.assert_allclose(verifier.cosines(taken)[moved, 0], 0.95, atol=5e-3)
+
+
+class Direction:
+    """Embeds images as the direction of their pixels less a half: what is accepted is a round cone."""
+
+    def transform(self, X):
+        return self.vjp(X)[0]
+
+    def vjp(self, X):
+        rows = X.reshape(len(X), -1) - np.float32(0.5)
+        norms = np.sqrt(np.square(rows).sum(axis=1, keepdims=True))
+        unit = rows / norms
+
+        def pull_back(cotangents):
+            several = cotangents.ndim == 3
+            e, length = (unit[:, None], norms[:, None]) if several else (unit, norms)
+            back = (cotangents - (cotangents * e).sum(axis=-1, keepdims=True) * e) / length
+            return back.reshape(*cotangents.shape[:-1], *X.shape[1:]).astype(np.float32)
+
+        return unit, pull_back
+
+
+@pytest.fixture(scope="module")
+def cone():
+    """Strangers, a reference, a threshold, and by trigonometry how far each stranger is from being accepted: the distance of a
+    point of length r at an angle a from the axis of a cone of half angle b is r sin(a - b)."""
+    rng = np.random.default_rng(0)
+    reference, other = np.full((2, *SHAPE), 0.5, dtype=np.float32)
+    reference[:2] += 0.1
+    other[2:] += 0.1
+    X = (0.5 + 0.1 * rng.normal(size=(12, *SHAPE)).clip(-2, 2)).astype(np.float32)
+    rows, axis = X.reshape(12, -1) - 0.5, reference.ravel() - 0.5
+    length = np.linalg.norm(rows, axis=1)
+    angle = np.arccos(rows @ axis / length / np.linalg.norm(axis))
+    X, length, angle = (part[(angle > 0.6) & (angle < 1.8)] for part in (X, length, angle))
+    assert len(X) > 5
+    return X, np.stack([reference, other]), 0.9, length * np.sin(angle - np.arccos(0.9))
+
+
+@pytest.mark.parametrize("which", ["verifier", "gallery"])
+def test_impersonation_ends_accepted_at_the_threshold(cone, which):
+    """Of a gallery that rejects strangers, the target has to be named: reach the threshold and be nearer than others."""
+    X, references, threshold, distance = cone
+    if which == "verifier":
+        model, goal = FaceVerifier(Direction(), threshold=threshold).fit(references[:1]), "genuine"
+    else:
+        model = FaceGallery(Direction(), threshold=threshold, unknown="nobody").fit(references, ["ann", "bob"])
+        goal = "ann"
+    y = np.repeat(goal, len(X))
+    accepted = model.verify if which == "verifier" else lambda images: model.verify(images, y)
+    assert not accepted(X).any()
+    for attack in (DDN(model, max_iter=100, targeted=True, random_state=0),
+                   CarliniL2(model, targeted=True, max_iter=150, initial_const=1.0)):  # fmt: skip
+        taken, report = attack.generate(X, y, return_report=True)
+        assert report.success.all() and accepted(taken).all()
+        np.testing.assert_array_equal(model.predict(taken), y)
+        np.testing.assert_allclose(report.l2, distance, rtol=0.02)
+        assert (report.l2 > distance * 0.9999).all()
+        np.testing.assert_allclose(model.cosines(taken)[:, 0], threshold, atol=5e-3)
+    for share, wins in ((0.99, False), (1.01, True)):
+        for i in range(0, len(X), 3):
+            eps = share * distance[i]
+            attack = PGD(model, eps=eps, norm="l2", step_size=eps / 10, max_iter=60, targeted=True, random_state=0)
+            taken = attack.generate(X[i : i + 1], y[:1])
+            assert (model.predict(taken) == goal).all() == wins
 
 
 def test_at_the_reference_itself_only_a_random_start_moves(linear):

@@ -99,8 +99,8 @@ _DETECTION_METRICS = {
     default="smartbox-results",
     show_default=True,
     metavar="DIR",
-    help="Folder for the report (HTML), the tables (CSV, JSON), the picture and the records of single images; files of an earlier "
-    "run are replaced.",
+    help="Folder for the report (HTML), the tables (CSV, JSON), the picture and the records of single images; files of an "
+    "earlier run are replaced.",
 )
 @click.option(
     "--format",

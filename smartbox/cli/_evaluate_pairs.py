@@ -107,22 +107,12 @@ class PairsRun:
                 for batch in gen_batches(len(rows), _BATCH):
                     some = rows[batch]
                     model = PairModel(
-                        self.embedder, self.references[some], self.thresholds[some], self.X.shape[1:],
-                        defenses=[(name, self._unseen(defense)) for name, defense in defenses],
-                    )  # fmt: skip
+                        self.embedder, self.references[some], self.thresholds[some], self.X.shape[1:], defenses=defenses
+                    )
                     attack.set_params(model=model, targeted=targeted)
                     X_adv[some] = attack.generate(self.X[some], np.arange(len(some)))
                     advance(len(some))
         return X_adv
-
-    def _unseen(self, defense):
-        """A defence that draws, with other draws than the deployed one."""
-        import copy
-
-        defense = copy.copy(defense)
-        if "random_state" in defense.get_params(deep=False):
-            defense.set_params(random_state=self.seed + 1)
-        return defense
 
     def _note(self, name, scores):
         right = (scores >= self.thresholds) == self.is_genuine

@@ -10,14 +10,19 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
 
-from smartbox import FaceClassifier, FaceEmbedder, FaceGallery, FaceVerifier
+from smartbox import FaceClassifier, FaceEmbedder, FaceGallery, FaceVerifier, as_face_model
 from smartbox._pair_model import PairModel
 from smartbox.attacks import PGD
+from smartbox.attacks._search import value_and_logits
+from smartbox.base import BaseDefense
 from smartbox.cli import _evaluate_report
 from smartbox.cli._evaluate_faces import draw_targets, split_people
 from smartbox.cli._evaluate_rates import Claims, identification_figures, pair_figures
 from smartbox.datasets import load_face_folder
+from smartbox.defenses import GaussianBlur
 from smartbox.metrics import dir_at_far, rank_k_accuracy, verification_report
 from tests.cli.test_mistakes import check_one_line
 from tests.doubles import smooth_embedding
@@ -262,6 +267,72 @@ def test_pairs_in_batches_are_verifiers_one_by_one(targeted):
         assert (model.decide(batched[i : i + 1], [i], targeted)[0] == i) == won
         n_genuine += won
     assert n_genuine > 2 if targeted else n_genuine < 3
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_the_last_point_of_an_attack_on_pairs_is_judged_by_its_own_pair(targeted):
+    """Among lookalikes: one reference's cosine says nothing of another pair, in any batch."""
+    embedder = FaceEmbedder(smooth_embedding())
+    X = np.random.default_rng(0).uniform(0.2, 0.8, size=(4, *SHAPE)).astype(np.float32)
+    E = embedder.transform(np.clip(X + np.float32(0.02) * np.arange(4, dtype=np.float32)[:, None, None, None], 0, 1))
+    model = PairModel(embedder, E, np.full(4, 0.999), SHAPE)
+    for objective in ("odds", "margin"):
+        alone = [
+            value_and_logits(PairModel(embedder, E[i : i + 1], [0.999], SHAPE), X[i : i + 1], [0], objective, targeted)
+            for i in range(4)
+        ]
+        values, logits = value_and_logits(model, X, np.arange(4), objective, targeted)
+        np.testing.assert_allclose(values, [value[0] for value, _ in alone], rtol=1e-4, atol=1e-4)
+        own = np.stack([logits[np.arange(4), np.arange(4)], logits[:, -1]], axis=1)
+        np.testing.assert_allclose(own, [logit[0] for _, logit in alone], rtol=1e-5)
+
+
+class Tint(BaseDefense):
+    """Brightens by an amount that is drawn."""
+
+    _parameter_constraints = {}
+
+    def __init__(self, *, by=0.0, random_state=None):
+        self.by = by
+        self.random_state = random_state
+
+    def _draw(self, X, rng):
+        return np.float32(self.by) * rng.uniform(1).astype(np.float32)[..., None, None]
+
+    def _apply(self, X, draw):
+        return X + draw
+
+
+@pytest.mark.parametrize("by", [0.0, 0.15])
+@pytest.mark.parametrize("targeted", [False, True])
+def test_pairs_behind_chance_are_attacked_in_expectation_as_verifiers_are(targeted, by):
+    """One by one behind a Pipeline, where draws are keyed by seed and image alike."""
+    embedder, n_draws, seed = FaceEmbedder(smooth_embedding()), 7, 3
+    X, references = np.random.default_rng(0).uniform(0.2, 0.8, size=(2, 4, *SHAPE)).astype(np.float32)
+    E = embedder.transform(references)
+    thresholds = (E * embedder.transform(X)).sum(axis=1)
+    steps = [("tint", Tint(by=by)), ("blur", GaussianBlur())]
+    model = PairModel(embedder, E, thresholds, SHAPE, defenses=steps)
+    seen = model.in_expectation(n_draws, seed)
+    for objective in ("odds", "margin"):
+        values, logits, gradient = seen.value_and_gradient(X, np.arange(4), objective, targeted)
+        again = seen.value_and_logits(X, np.arange(4), objective, targeted)
+        np.testing.assert_allclose(again[0], values, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(again[1], logits, rtol=1e-5, atol=1e-5)
+        for i in range(4):
+            verifier = FaceVerifier(embedder, threshold=float(thresholds[i])).fit(references[i : i + 1])
+            pipeline = make_pipeline(*(step for _, step in steps), FrozenEstimator(verifier))
+            one = as_face_model(pipeline).in_expectation(n_draws, seed)
+            value, _, slope = one.value_and_gradient(X[i : i + 1], np.array(["genuine"]), objective, targeted)
+            np.testing.assert_allclose(values[i], value[0], rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(gradient[i], slope[0], rtol=1e-2, atol=1e-3 * np.abs(slope).max())
+            decided = one.decide(X[i : i + 1], np.array(["genuine"]), targeted)[0] == "genuine"
+            assert (seen.decide(X[i : i + 1], np.array([i]), targeted)[0] == i) == decided
+    attack = PGD(model, eps=0.05, max_iter=3, early_stop=False, eot_iter=n_draws, targeted=targeted, random_state=0)
+    whole = attack.generate(X, np.arange(4))
+    np.testing.assert_array_equal(attack.report_.n_gradients, 3 * n_draws)
+    attack.set_params(batch_size=2)
+    np.testing.assert_allclose(attack.generate(X, np.arange(4)), whole, atol=1e-6)
 
 
 def test_people_who_set_the_threshold_are_not_measured():
