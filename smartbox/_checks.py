@@ -123,20 +123,21 @@ def _is_among(y, classes):
     return np.zeros(len(y), dtype=bool) if len(kinds) > 1 and kinds & set("US") else np.isin(y, classes)
 
 
-def check_reach(value, X, name, *, always):
+def check_reach(value, image_shape, name, *, always):
     """Refuse a filter that reaches farther than the images' longer side, where it costs much and leaves nothing to see.
 
     Parameters
     ----------
     value : int or float
         In pixels.
-    X : ndarray of shape (n, height, width, channels)
+    image_shape : tuple
+        Height and width in pixels come first.
     name : str
         Of the parameter.
     always : int
         A reach that suits images of any size.
     """
-    height, width = X.shape[1:3]
+    height, width = image_shape[:2]
     most = max(height, width, always)
     if value > most:
         raise ValueError(

@@ -4,6 +4,7 @@ Functions are compiled once a network with a free batch size, and kept in a weak
 estimator, another attack, eps or batch never trace again, and a network that its user drops is freed.
 """
 
+import difflib
 import os
 import threading
 import warnings
@@ -462,7 +463,9 @@ _KINDS = {"convolution": (_CONVOLUTIONS, 4), "vector": (_VECTORS, 2), "dense": (
 def _check_layers(layers, outputs):
     for name in layers:
         if name not in outputs:
-            raise ValueError(f"the network has no layer {name!r}; its layers are {', '.join(outputs)}.")
+            near = difflib.get_close_matches(str(name), list(outputs), n=1)
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(f"the network has no layer {name!r}{meant}; its layers are {', '.join(outputs)}.")
 
 
 def _find_logits(network, output=0):

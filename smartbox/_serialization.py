@@ -168,6 +168,8 @@ def naming(path):
 
 
 def _existing(path, expected):
+    if not isinstance(path, (str, os.PathLike)):
+        raise ValueError(f"expected the path of {expected}, got {path!r}.")
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder: expected {expected}.")

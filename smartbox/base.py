@@ -54,13 +54,15 @@ class ImageEstimator(BaseEstimator):
             )
         y = column_or_1d(y, warn=True)
         check_consistent_length(X, y)
-        check_classification_targets(y)
-        kind = type_of_target(y, input_name="y", raise_unknown=True)
-        if np.asarray(y).dtype.kind not in "iufb":
+        y = np.asarray(y.tolist()) if y.dtype == object else y  # numbers of Python, as a table of pandas may hold them
+        if y.dtype.kind not in "iufb":
+            some = list(dict.fromkeys(y.tolist()))[:3]
             raise ValueError(
-                f"expected y of numbers, 1 for adversarial and 0 for clean, got {np.unique(y)[:3].tolist()}: text leaves open "
+                f"Unknown label type: expected y of numbers, 1 for adversarial and 0 for clean, got {some}: text leaves open "
                 "which label means adversarial; use e.g. (y == 'adversarial').astype(int)."
             )
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
         if kind != "binary" or len(np.unique(y)) < 2:
             if kind == "multiclass":
                 raise ValueError(

@@ -364,3 +364,9 @@ def test_nests_and_circles_are_refused(saved):
         np.savez(file, header=np.frombuffer(nest.encode(), np.uint8))
     with pytest.raises(ValueError, match="expected a whole file"):
         smartbox.load(saved)
+
+
+def test_what_is_no_path_is_refused():
+    for act in (lambda: smartbox.load(None), lambda: smartbox.save(GaussianBlur(), None), lambda: smartbox.save(None, "x")):
+        with pytest.raises(ValueError, match=r"expected .* path"):
+            act()

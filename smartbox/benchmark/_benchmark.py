@@ -4,7 +4,7 @@ import numpy as np
 
 from smartbox._checks import check_images
 from smartbox.benchmark._pass import Pass
-from smartbox.benchmark._plan import check_image_size, make_plan
+from smartbox.benchmark._plan import check_detector_layers, check_image_size, make_plan
 from smartbox.benchmark._results import Results, provenance
 from smartbox.protocol import check_identities
 
@@ -117,6 +117,7 @@ class Benchmark:
                          check_masking=self.check_masking)  # fmt: skip
         X, y, names = _check_faces(self.faces)
         check_image_size(plan, X.shape[1:3])
+        check_detector_layers(plan.detector.values(), plan.network, X.shape[1:], len(np.unique(y)))
         results = Results(provenance=provenance(X, y, plan, getattr(self.faces, "DESCR", "")))
         for seed in plan.seeds:
             one = Pass(X, y, names, plan, seed, self.verbose)

@@ -8,6 +8,7 @@ from numbers import Integral
 from sklearn.base import clone
 from sklearn.utils import Bunch
 
+from smartbox._packing import is_network
 from smartbox.benchmark import _registry as registry
 from smartbox.benchmark._results import DETECTION, METRICS
 from smartbox.benchmark._trainings import PROTOCOLS
@@ -91,6 +92,25 @@ def check_image_size(plan, image_shape):
             f"the paper's network needs images of at least {_SMALLEST_SIDE} x {_SMALLEST_SIDE} pixels, got "
             f"{image_shape[0]} x {image_shape[1]}: choose a larger image shape (--image-shape 96x84)."
         )
+
+
+def check_detector_layers(detectors, network, image_shape, n_classes):
+    """Raise a ValueError if a detector names a layer that the network, trained or yet to be, does not have."""
+    from smartbox.detectors._features import check_layers
+
+    named = [one for one in detectors if any(getattr(one, key, None) is not None for key in ("layer", "layers"))]
+    if named and not hasattr(network, "network_"):
+        network = _untrained(network, image_shape, n_classes)
+    for detector in named:
+        check_layers(detector, network)
+
+
+def _untrained(network, image_shape, n_classes):
+    if is_network(network.network):
+        return FaceClassifier.from_network(network.network)
+    blueprint = clone(network)
+    blueprint.image_shape_ = image_shape
+    return FaceClassifier.from_network(blueprint._build(n_classes))
 
 
 def check_metrics(metrics, detectors):

@@ -191,6 +191,13 @@ def print_figures(run):
         for row in run.rows:
             table.add_row(Text(row["faces"]), f"{100 * row['accuracy']:.2f} %", str(row["n"]))
     terminal.print(table)
+    if run.is_silent:
+        terminal.print(
+            Text(
+                f"Remark: {name} flags nothing, since the {len(run.X_validation)} validation faces are too few to set its "
+                f"threshold at {100 * run.fpr:g} % false alarms; take more images of each identity, or a larger --fpr."
+            )
+        )
     right = 1.0 if run.face is None else float((run.face.predict(run.X) == run.y).mean())
     if right < _LOW:
         terminal.print(

@@ -12,7 +12,10 @@ from sklearn.utils.validation import has_fit_parameter
 
 from smartbox._compat import FrozenEstimator
 from smartbox._records import circumstances, data_record, file_sha256, image_keys, jsonable
+from smartbox.benchmark import _making as making
+from smartbox.benchmark._one_seed import NETWORK
 from smartbox.benchmark._pass import Pass
+from smartbox.benchmark._plan import check_detector_layers
 from smartbox.datasets import make_detection_set
 from smartbox.metrics import detection_report
 
@@ -43,37 +46,41 @@ class TrainRun(Pass):
         What was measured on the test faces.
     learnt_from : list of ndarray
         The images that had a part in it, clean and attacked.
+    is_silent : bool
+        Whether the validation faces were too few for a detector's threshold, so that it flags nothing.
     """
 
     def __init__(self, faces, plan, seed, *, model=None, fpr=0.05, verbose=0):
         super().__init__(faces.images, faces.target, {}, plan, seed, verbose)
-        self.faces, self.model, self.fpr, self.face = faces, model, fpr, None
-        self.rows, self.learnt_from = [], []
+        self.faces, self.given, self.fpr, self.face = faces, model, fpr, None
+        self.rows, self.learnt_from, self.is_silent = [], [], False
 
     def run(self):
         """Train, measure, and return what is to be saved."""
         self.split()
         self.learnt_from += [self.training.X, self.X_validation]
         (kind, name, blueprint) = self.plan.subject
+        if kind == "detector":
+            network = self.plan.network if self.given is None else self.given
+            check_detector_layers([blueprint], network, self.X.shape[1:], len(np.unique(self.target)))
         if "estimator" not in _parameters(blueprint):  # which has a network of its own, made from scratch
             self._find_network()
         return {"network": self._network, "detector": self._detector, "defense": self._defense}[kind](name, blueprint)
 
     def _find_network(self):
-        if self.model is None:
-            self.train()
-        else:
-            self.face = self.model
+        if self.given is not None:
+            self.pieces["network",] = self.given
+        self.face = self.get("network")
 
     def _network(self, name, blueprint):
         self._note_accuracy("clean faces", self.face, self.X)
         for attack in self.plan.attack:
-            self._note_accuracy(f"after {attack}", self.face, self.attack(attack, self.face, "the network"))
+            self._note_accuracy(f"after {attack}", self.face, self._attacked(attack))
         return self.face
 
     def _detector(self, name, blueprint):
         attacks = tuple(self.plan.attack)
-        X, y = self.detection_training_set(attacks)
+        X, y = making.detection_training_set(self, attacks)
         self.learnt_from.append(X)
         detector = self.seeded(clone(blueprint))
         if "model" in _parameters(detector):
@@ -81,8 +88,9 @@ class TrainRun(Pass):
         self.say(f"{name} learns to detect {' + '.join(attacks)}")
         self.fpr = max(self.fpr, 1 / (1 + len(self.X_validation)))  # of a few faces no smaller share can be flagged
         detector.fit(X, y).calibrate(self.X_validation, fpr=self.fpr)
+        self.is_silent = not np.isfinite(detector.threshold_)
         for attack in attacks:
-            X_adv = self.attack(attack, self.face, "the network")
+            X_adv = self._attacked(attack)
             changed = (X_adv != self.X).any(axis=(1, 2, 3))
             if changed.any():
                 X, y, _ = make_detection_set(self.X[changed], X_adv[changed])
@@ -94,14 +102,14 @@ class TrainRun(Pass):
         takes, defense = _parameters(blueprint), self.seeded(clone(blueprint))
         if "estimator" in takes:
             network = clone(self.plan.network).set_params(random_state=self.seed)
-            defense.set_params(estimator=network if self.model is None else self.model)
+            defense.set_params(estimator=network if self.given is None else self.given)
         if "model" in takes:
             defense.set_params(model=self.face)
         if "attack" in takes:
             attack = next(iter(self.plan.attack))
             # One with a network of its own aims the attack at that.
             supplied = (
-                self.seeded(clone(self.plan.attack[attack])) if "estimator" in takes else self._aim(attack, self.face)
+                self.seeded(clone(self.plan.attack[attack])) if "estimator" in takes else making.aimed(self, attack, self.face)
             )
             defense.set_params(attack=supplied)
         if "verbose" in takes:
@@ -120,12 +128,21 @@ class TrainRun(Pass):
         self._note_accuracy("clean faces, with it", defended, self.X)
         for attack in self.plan.attack:
             if defended is not defense:
-                X_adv = self.attack(attack, self.face, "the network")
+                X_adv = self._attacked(attack)
                 self._note_accuracy(f"after {attack}, without it", self.face, X_adv)
                 self._note_accuracy(f"after {attack}, with it", defended, X_adv)
-            X_aware = self.attack(attack, defended, name)
+            self.say(f"{attack} against {name}")
+            aware = making.aimed(self, attack, defended)
+            X_aware = aware.generate(self.X, self._labels_of(aware))
             self._note_accuracy(f"after {attack} that knows of it", defended, X_aware)
         return defense
+
+    def _attacked(self, attack):
+        """The test faces as an attack leaves them that knows the network."""
+        return self.get("attacked", attack, NETWORK)["X"]
+
+    def _labels_of(self, attack):
+        return self.claims.targets if attack.targeted else self.y
 
     def _note_accuracy(self, what, model, X):
         self.rows.append({"faces": what, "accuracy": float(np.mean(model.predict(X) == self.y)), "n": len(X)})
@@ -134,7 +151,7 @@ class TrainRun(Pass):
         """What the file says of it."""
         kind, name, _ = self.plan.subject
         estimators = {f"attack.{each}": attack for each, attack in self.plan.attack.items()}
-        estimators |= {"network": self.plan.network} if self.model is None else {}
+        estimators |= {"network": self.plan.network} if self.given is None else {}
         estimators |= {f"{kind}.{name}": estimator} if kind != "network" else {}
         return jsonable(
             {
@@ -172,7 +189,7 @@ def make_train_plan(detector, defense, attacks, parameters, detector_faces=None)
     }
     network, split = make_network(parameters, chosen)
     attack = {name: registry.make("attack", name, split["attack", name]) for name in chosen["attack"]}
-    plan = Bunch(network=network, attack=attack, detector={}, defense={}, detector_faces=detector_faces)
+    plan = Bunch(network=network, attack=attack, detector={}, defense={}, detector_faces=detector_faces, protocol="committed")
     if detector:
         (name,) = chosen["detector"]
         return Bunch(**plan, subject=("detector", name, registry.make("detector", name, split["detector", name])))

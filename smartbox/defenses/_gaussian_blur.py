@@ -44,7 +44,7 @@ class GaussianBlur(BaseDefense):
         self.sigma = sigma
 
     def _apply(self, X, draw):
-        check_reach(self.sigma, X, "sigma", always=1)
+        check_reach(self.sigma, X.shape[1:], "sigma", always=1)
         return X.copy() if self.sigma == 0 else gaussian_filter(X, (0, self.sigma, self.sigma, 0), mode="reflect")
 
     def _pull_back(self, X, draw, gradient):

@@ -47,7 +47,7 @@ class MedianFilter(BaseDefense):
         self.size = size
 
     def _apply(self, X, draw):
-        check_reach(self.size, X, "size", always=3)
+        check_reach(self.size, X.shape[1:], "size", always=3)
         return smooth_by_median(X, side=self.size)
 
     def _pull_back(self, X, draw, gradient):

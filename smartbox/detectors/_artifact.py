@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from smartbox._compat import Interval
 from smartbox.detectors._features import FeatureDetector, NetworkFeatures, layers_to_read
 from smartbox.detectors._group_scaler import GroupScaler
+from smartbox.detectors._rows import row_products
 
 _EPOCHS = 50
 _BATCH_SIZE = 64
@@ -146,6 +147,14 @@ class ArtifactDetector(FeatureDetector):
     def _make_features(self):
         return NetworkActivations(self.model, layers=self.layers)
 
+    def _validate_params(self):
+        super()._validate_params()
+        sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object))
+        if not all(isinstance(size, Integral) and not isinstance(size, bool) and size >= 1 for size in sizes):
+            raise ValueError(
+                f"expected hidden_layer_sizes as numbers of units from 1 on, such as (256, 64), got {self.hidden_layer_sizes!r}."
+            )
+
     def _fit_features(self, F, y):
         self.scaler_ = GroupScaler(self.features_.n_units_).fit(F[y == 0])
         self.mlp_ = MLPClassifier(
@@ -169,13 +178,13 @@ class ArtifactDetector(FeatureDetector):
         for output, weights in zip([None, *hidden[::-1]], self.mlp_.coefs_[::-1], strict=True):
             if output is not None:
                 gradient = gradient * (output > 0)
-            gradient = gradient @ weights.T
+            gradient = row_products(gradient, weights.T)
         return gradient / self.scaler_.scale_
 
     def _forward(self, F):
         """The scaled features, the output of each hidden layer, and the logit, which ``predict_proba`` would round to 1."""
         outputs = [self.scaler_.transform(F)]
         for i, (weights, bias) in enumerate(zip(self.mlp_.coefs_, self.mlp_.intercepts_, strict=True), start=1):
-            out = outputs[-1] @ weights + bias
+            out = row_products(outputs[-1], weights) + bias
             outputs.append(out if i == len(self.mlp_.coefs_) else np.maximum(out, 0))
         return outputs

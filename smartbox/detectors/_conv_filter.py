@@ -13,6 +13,7 @@ from smartbox._compat import Interval
 from smartbox.detectors._conv_statistics import PER_CHANNEL, ConvFilterStatistics
 from smartbox.detectors._features import FeatureDetector
 from smartbox.detectors._group_scaler import GroupScaler
+from smartbox.detectors._rows import linear_scores
 from smartbox.metrics import conformal_threshold
 from smartbox.metrics._checks import check_rate
 
@@ -130,7 +131,7 @@ class ConvFilterDetector(FeatureDetector):
                     break
                 svm = LinearSVC(C=self.C, class_weight="balanced", random_state=rng.randint(2**31 - 1), max_iter=10_000)
                 svm = make_pipeline(GroupScaler([n_channels] * PER_CHANNEL), svm).fit(F[passing, stage], y[passing])
-                found = svm.decision_function(F[:, stage])
+                found = linear_scores(svm, F[:, stage])
                 found[passing] = _held_out_scores(svm, F[passing, stage], y[passing], rng)
                 passing &= found <= _quantile(found[passing & (y == 0)], part)[0]
                 self.svms_.append(svm)
@@ -147,7 +148,7 @@ class ConvFilterDetector(FeatureDetector):
 
     def _stage_scores(self, F):
         stages = zip(self.svms_, self._columns(), strict=False)  # late layers may have no stage
-        return np.stack([svm.decision_function(F[:, stage]) for svm, stage in stages], axis=1)
+        return np.stack([linear_scores(svm, F[:, stage]) for svm, stage in stages], axis=1)
 
     def _excess(self, F):
         return (self._stage_scores(F) - self.thresholds_) / self.spreads_

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from scipy.special import softmax
 
+from smartbox._checks import check_reach
 from smartbox._model import LOGITS, PIXELS
 from smartbox.defenses._bit_depth import reduce_bits
 from smartbox.defenses._median_filter import smooth_by_median
@@ -56,6 +57,8 @@ class SqueezingDistances(NetworkFeatures):
 
     def _layers(self, face):
         self._squeezers()  # raises for a wrong one before any work
+        for side in self.medians:
+            check_reach(side, face.image_shape_, "medians", always=3)
         return [LOGITS, PIXELS]
 
     def _summarise(self, activations):
@@ -81,7 +84,7 @@ class SqueezingDistances(NetworkFeatures):
     def _squeezers(self):
         for name, values, most in (("bits", self.bits, 16), ("medians", self.medians, np.inf)):
             for value in values:
-                if not isinstance(value, (int, np.integer)) or not 1 <= value <= most:
+                if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not 1 <= value <= most:
                     raise ValueError(f"expected {name} as whole numbers from 1 to {most:g}, got {value!r}.")
         squeezers = [partial(reduce_bits, bits=bits) for bits in self.bits]
         squeezers += [partial(smooth_by_median, side=side) for side in self.medians]

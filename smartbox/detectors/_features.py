@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from sklearn.base import TransformerMixin
+from sklearn.base import TransformerMixin, clone
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
@@ -108,6 +108,7 @@ class FeatureDetector(ModelReferenceMixin, TransformerMixin, BaseDetector):
     """
 
     def _fit(self, X, y):
+        self._face_model()  # whose message, where there is none, names this class and not that of its features
         self.features_ = self._make_features().fit(X, y)
         self._fit_features(self.features_.transform(X), y)
 
@@ -145,7 +146,10 @@ def _float32_out(tags):
 def layers_to_read(face, layers, *kinds):
     """The layers that the user named, or, for None, all of some kinds (see `FaceClassifier.layer_names`)."""
     if layers is not None:
-        return [layers] if isinstance(layers, str) else list(layers)
+        named = [layers] if isinstance(layers, str) else list(layers)
+        if not named or not all(isinstance(name, str) for name in named):
+            raise ValueError(f"expected layers as the names of at least one layer, or None for the usual ones, got {layers!r}.")
+        return named
     names = [name for kind in kinds for name in face.layer_names(kind)] if hasattr(face, "layer_names") else []
     if not names:
         raise ValueError(
@@ -153,6 +157,28 @@ def layers_to_read(face, layers, *kinds):
             "layers to read by the parameter layers."
         )
     return names
+
+
+def check_layers(detector, model):
+    """Ask ``model`` for the layers that a detector is to read, with one grey image, so that a wrong name shows before any work.
+
+    Parameters
+    ----------
+    detector : estimator
+        Not fitted; one that looks into no network is not asked.
+    model : face model
+        Trained or not: only its layers matter.
+
+    Raises
+    ------
+    ValueError
+        If one of the layers is none of the network's.
+    """
+    if not isinstance(detector, FeatureDetector):
+        return
+    features = clone(detector).set_params(model=model)._make_features()
+    names = list(features._layers(model))
+    model.activations(np.full((1, *model.image_shape_), 0.5, dtype=np.float32), names)
 
 
 def through_softmax(p, cotangents):

@@ -21,6 +21,7 @@ class LogisticDetector(FeatureDetector):
     """
 
     def _fit(self, X, y):
+        self._face_model()
         noisy = self._with_noise(X, y)
         self.features_ = self._make_features()
         # the noisy images are negatives, but nothing to learn from what clean ones look like

@@ -67,7 +67,7 @@ def mmd_test(X, Y, *, bandwidth=None, n_permutations=1000, random_state=None):
     X, Y = _flat(X, "X"), _flat(Y, "Y")
     if shapes[0] != shapes[1]:
         raise ValueError(f"expected X and Y of elements of one shape, got {shapes[0]} and {shapes[1]}.")
-    if not isinstance(n_permutations, Integral) or n_permutations < 1:
+    if not isinstance(n_permutations, Integral) or isinstance(n_permutations, bool) or n_permutations < 1:
         raise ValueError(f"expected n_permutations as a whole number from 1 on, got {n_permutations!r}.")
     if bandwidth is not None and (not isinstance(bandwidth, Real) or not 0 < bandwidth < np.inf):
         raise ValueError(

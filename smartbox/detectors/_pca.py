@@ -120,6 +120,8 @@ class PCADetector(TransformerMixin, BaseDetector):
     def _fit(self, X, y):
         rng = check_random_state(self.random_state)
         clean = X[y == 0].reshape((y == 0).sum(), -1)
+        if len(clean) < 2:
+            raise ValueError("expected at least 2 clean images, of which components can be learnt, got 1: pass more faces.")
         self.pca_ = self._decompose(clean, rng)
         self.n_components_ = self._number_kept(self.pca_)
         steps = [StandardScaler(with_std=not self.whiten)]

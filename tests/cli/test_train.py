@@ -183,6 +183,21 @@ def test_interrupted(run, world, monkeypatch, tmp_path):
     assert not os.listdir(tmp_path)
 
 
+def test_a_layer_that_is_not_there_is_found_before_any_work(run, world, no_work):
+    options = ["--attack", "fgsm", "--data", world.data, "--set", "detector.lid.layers=dens2"]
+    for model in ([], ["--model", world.model]):
+        code, _, err = run("train", "--detector", "lid", *options, *model, "--quiet")
+        assert code == 2 and "no layer 'dens2' (did you mean 'dense" in err, err
+
+
+def test_a_detector_that_can_flag_nothing_says_so(run, world):
+    options = ["--attack", "fgsm", "--data", world.data, "--model", world.model, "--quiet", "--fpr", "0.01"]
+    code, out, err = run("train", "--detector", "conv_filter", *options)
+    assert code == 0, err
+    assert np.isinf(smartbox.load("conv_filter.smartbox").threshold_)
+    assert "Remark: conv_filter flags nothing" in " ".join(out.split()) and "larger --fpr" in " ".join(out.split())
+
+
 MISTAKES = [
     (["--detector", "pca"], ["learns from attacked faces", "--attack"]),
     (["--detector", "pac", "--attack", "fgsm"], ["no detector 'pac' (did you mean 'pca'?)"]),

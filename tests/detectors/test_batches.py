@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from smartbox.detectors import (
+    AdaptiveNoiseDetector,
+    ArtifactDetector,
+    ConvFilterDetector,
+    FeatureSqueezingDetector,
     KernelDensityDetector,
+    LayerDifferenceDetector,
     LIDDetector,
     MahalanobisDetector,
     PCADetector,
@@ -12,6 +17,11 @@ from smartbox.detectors import (
 )
 
 DETECTORS = {
+    "adaptive noise": lambda face: AdaptiveNoiseDetector(face),
+    "artifact": lambda face: ArtifactDetector(face, random_state=0),
+    "conv filter": lambda face: ConvFilterDetector(face, random_state=0),
+    "feature squeezing": lambda face: FeatureSqueezingDetector(face),
+    "layer difference": lambda face: LayerDifferenceDetector(face),
     "pca": lambda face: PCADetector(random_state=0),
     "pca, whitened": lambda face: PCADetector(components="trailing", whiten=True, magnitude=True, random_state=0),
     "whitened pca": lambda face: WhitenedPCADetector(random_state=0),
