@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from smartbox._checks import check_labels
 from smartbox._compat import HasMethods, Interval, StrOptions
 from smartbox._cosine_model import CosineModel
-from smartbox._templates import Templates, acceptance_threshold, enrol, leading, unit_rows
+from smartbox._templates import Templates, acceptance_threshold, enrol, unit_rows
 from smartbox.base import ImageEstimator
 
 
@@ -200,10 +200,7 @@ class FaceGallery(CosineModel, ClassifierMixin, ImageEstimator):
         """
         templates, embeddings = self._templates(), self._embed(X)
         check_scalar(k, "k", Integral, min_val=1, max_val=len(self.identities_))
-        best = np.empty((len(embeddings), k), dtype=int)
-        for rows, cosines in templates.blocks(embeddings):
-            best[rows] = leading(cosines, k)
-        return self.identities_[best]
+        return self.identities_[templates.nearest(embeddings, k)]
 
     def verify(self, X, claims):
         """Whether each image is the person that it claims to be: the cosine reaches ``threshold_``.
@@ -222,11 +219,7 @@ class FaceGallery(CosineModel, ClassifierMixin, ImageEstimator):
         templates, embeddings = self._templates(), self._embed(X)
         threshold = self._threshold_in_force()
         claims = check_labels(claims, len(embeddings), self.identities_, name="claims")
-        column = np.searchsorted(self.identities_, claims)[:, None]
-        accepted = np.empty(len(embeddings), dtype=bool)
-        for rows, cosines in templates.blocks(embeddings):
-            accepted[rows] = np.take_along_axis(cosines, column[rows], axis=1)[:, 0] >= threshold
-        return accepted
+        return templates.of_owners(embeddings, np.searchsorted(self.identities_, claims)) >= threshold
 
     def _enrol(self, X, y, *, anew):
         y = self._check_identities(y, len(X), anew)

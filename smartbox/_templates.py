@@ -5,6 +5,8 @@ from numbers import Real
 import numpy as np
 
 _BLOCK = 2**26  # bytes of one block of cosines
+_GROUP = 64  # owners that share one maximum in the search for the nearest
+_MOST_CANDIDATES = 64  # for each of the nearest; where more are nearly alike, all are scored
 
 
 def enrol(enrolled, labels, embeddings, template):
@@ -63,7 +65,8 @@ class Templates:
 
     Notes
     -----
-    Products are summed in float64 and rounded once, so that the number of rows does not show in the last bit.
+    Products are summed in float64 and rounded once, so that the number of rows does not show in the last bit. The search for the
+    nearest takes float32 products, whose error has a bound, to find out who may be among them, and scores those alone.
     """
 
     def __init__(self, points, owner):
@@ -85,6 +88,40 @@ class Templates:
             out[rows] = cosines
         return out
 
+    def nearest(self, embeddings, count):
+        """Owners of the ``count`` largest cosines of each row, the largest first; of equals the first."""
+        best = np.empty((len(embeddings), count), dtype=int)
+        n_rows = max(1, _BLOCK // (4 * len(self.points)))
+        # Summing d products of float32, in any order, errs by less than d / 2**24 of the lengths: twice that between two cosines.
+        longest = np.sqrt(np.square(self.points).sum(axis=1).max())
+        doubt = (self.points.shape[1] + 4) * 2.0**-23 * longest * np.linalg.norm(embeddings, axis=1)
+        for start in range(0, len(embeddings), n_rows):
+            rows = slice(start, start + n_rows)
+            row, owner = _candidates(self._largest(embeddings[rows] @ self.points.T), count, doubt[rows])
+            found = np.bincount(row, minlength=len(embeddings[rows]))
+            if found.min() < count or len(row) > _MOST_CANDIDATES * count * len(found):  # too many alike
+                for part, cosines in self.blocks(embeddings[rows]):
+                    best[rows][part] = leading(cosines, count)
+                continue
+            order = np.lexsort((owner, -self.of_owners(embeddings[rows][row], owner), row))
+            first = np.cumsum(found) - found
+            best[rows] = owner[order[first[:, None] + np.arange(count)]]
+        return best
+
+    def of_owners(self, embeddings, owner):
+        """The largest cosine of each row to the points of one owner, ``(n,)`` float32."""
+        counts = np.diff(np.append(self.starts, len(self.points)))[owner]
+        first = np.cumsum(counts) - counts
+        row = np.repeat(np.arange(len(owner)), counts)
+        point = np.arange(len(row)) - first[row] + self.starts[owner][row]
+        products = np.empty(len(row), dtype=np.float32)
+        n_rows = max(1, _BLOCK // (16 * self.points.shape[1]))
+        for start in range(0, len(row), n_rows):
+            some = slice(start, start + n_rows)
+            pair = embeddings[row[some]].astype(np.float64), self.points[point[some]].astype(np.float64)
+            products[some] = np.einsum("ij,ij->i", *pair)
+        return np.maximum.reduceat(products, first) if len(row) else products
+
     def pull_back(self, embeddings, cotangents):
         """Gradient by the embeddings of ``(cotangents * cosines).sum()``; points that tie for the largest share it."""
         wide = self.points.astype(np.float64)
@@ -102,6 +139,27 @@ class Templates:
         if len(self.starts) == len(self.points):
             return products
         return np.maximum.reduceat(products, self.starts, axis=1)
+
+
+def _candidates(scores, count, doubt):
+    """Rows and columns, row by row, that may be among the ``count`` largest of a row if scores lie ``doubt`` apart or less."""
+    n, n_columns = scores.shape
+    n_groups = n_columns // _GROUP
+    # A group is every n_groups-th column, so that nothing is copied.
+    grouped = scores[:, : n_groups * _GROUP].reshape(n, _GROUP, n_groups)
+    if n_groups < max(count, 2) or not grouped.size:
+        level = np.partition(scores, -count, axis=1)[:, -count] - doubt
+        return np.nonzero(scores >= level[:, None])
+    peaks = grouped.max(axis=1)
+    # So many groups have a score of that level that the largest scores reach it too.
+    level = np.partition(peaks, -count, axis=1)[:, -count] - doubt
+    row, group = np.nonzero(peaks >= level[:, None])
+    which, place = np.nonzero(grouped[row, :, group] >= level[row, None])
+    rest = np.nonzero(scores[:, n_groups * _GROUP :] >= level[:, None])
+    row = np.concatenate([row[which], rest[0]])
+    column = np.concatenate([group[which] + n_groups * place, rest[1] + n_groups * _GROUP])
+    order = np.argsort(row, kind="stable")
+    return row[order], column[order]
 
 
 def leading(scores, count):

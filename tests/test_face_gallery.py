@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 import smartbox.attacks
 from smartbox import FaceEmbedder, FaceGallery, as_face_model
 from smartbox._compat import FrozenEstimator
-from smartbox._templates import leading
+from smartbox._templates import Templates, leading
 from smartbox.attacks import FGSM, PGD, UniversalPerturbation
 from smartbox.base import BaseAttack
 from smartbox.defenses import GaussianBlur
@@ -119,6 +119,32 @@ def test_leading_is_a_stable_sort():
     scores = np.random.default_rng(0).integers(0, 4, size=(200, 9)).astype(np.float32)
     for count in (1, 2, 5, 9):
         np.testing.assert_array_equal(leading(scores, count), np.argsort(-scores, axis=1, kind="stable")[:, :count])
+
+
+@pytest.mark.parametrize("kind", ["spread", "crowded", "equal"])
+@pytest.mark.parametrize("points", [1, 3])
+def test_the_nearest_are_those_of_all_exact_cosines(kind, points, monkeypatch):
+    """Also where cosines differ by less than float32 products tell, where many are equal, and in blocks of any size."""
+    rng = np.random.default_rng(0)
+    n_owners, n_features = 1003, 24
+    T = rng.normal(size=(n_owners * points, n_features))
+    if kind == "crowded":
+        T = T[:1] + 1e-4 * T
+    if kind == "equal":
+        T = T[rng.integers(0, 2, size=len(T))]
+    T = (T / np.linalg.norm(T, axis=1, keepdims=True)).astype(np.float32)
+    E = T[rng.integers(0, len(T), size=40)] + np.float32(1e-3) * rng.normal(size=(40, n_features)).astype(np.float32)
+    templates = Templates(T, np.repeat(np.arange(n_owners), points))
+    exact = (E.astype(np.float64) @ T.astype(np.float64).T).astype(np.float32)
+    exact = exact.reshape(40, n_owners, points).max(axis=2)
+    for block in (2**26, 3000):
+        monkeypatch.setattr("smartbox._templates._BLOCK", block)
+        for count in (1, 5, 60):
+            wanted = np.argsort(-exact, axis=1, kind="stable")[:, :count]
+            np.testing.assert_array_equal(templates.nearest(E, count), wanted)
+        owner = rng.integers(0, n_owners, size=40)
+        np.testing.assert_array_equal(templates.of_owners(E, owner), exact[np.arange(40), owner])
+    np.testing.assert_array_equal(templates.nearest(E[5:6], 5), templates.nearest(E[:6], 5)[5:])
 
 
 def test_ranks_agree_with_the_metric(embedder):

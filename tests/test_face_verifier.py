@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
 import smartbox.attacks
 from smartbox import FaceEmbedder, FaceGallery, FaceVerifier, as_face_model
 from smartbox.attacks import DDN, FGSM, PGD, CarliniL2
-from smartbox.defenses import GaussianBlur
+from smartbox.defenses import GaussianBlur, RandomizedSmoothing
 from smartbox.estimator_checks import check_attack_lowers_accuracy, example_images
 from tests.doubles import smooth_embedding
 from tests.test_common import PARAMETERS
@@ -161,6 +162,24 @@ def test_impersonation_ends_accepted_at_the_threshold(cone, which):
             attack = PGD(model, eps=eps, norm="l2", step_size=eps / 10, max_iter=60, targeted=True, random_state=0)
             taken = attack.generate(X[i : i + 1], y[:1])
             assert (model.predict(taken) == goal).all() == wins
+
+
+def test_a_smoothed_verification_is_certified_up_to_its_threshold(cone):
+    """At a threshold of 0 the cone is a half-space, whose distance is the exact radius."""
+    X, references, _, _ = cone
+    sigma, n_draws = 0.1, 2000
+    verifier = FaceVerifier(Direction(), threshold=0.0).fit(references[:1])
+    smoothed = RandomizedSmoothing(verifier, sigma=sigma, n_draws=n_draws, random_state=0)
+    axis = (references[0].ravel() - 0.5) / np.linalg.norm(references[0] - 0.5)
+    margin = (X.reshape(len(X), -1) - 0.5) @ axis
+    found = smoothed.certify(X)
+    sure = found.label != "rejected"
+    assert sure.sum() > 4
+    np.testing.assert_array_equal(found.label[sure], np.where(margin[sure] >= 0, "genuine", "impostor"))
+    share = norm.cdf(np.abs(margin) / sigma)
+    error = np.sqrt(share * (1 - share) / n_draws)
+    assert (np.abs(found.count / n_draws - share)[sure] < 4 * error[sure] + 1e-3).all()
+    assert (found.radius[sure] < np.abs(margin)[sure]).all()
 
 
 def test_at_the_reference_itself_only_a_random_start_moves(linear):
