@@ -168,13 +168,13 @@ def bench(
 def _run(benchmark, n_seeds, metrics, out, form, quiet):
     """Save after each seed, and print what there is however it ends."""
     from smartbox.benchmark._tables import tables
-    from smartbox.report import write_report
+    from smartbox.report import REPORT, write_report
 
     results, n_saved = None, 0
     try:
         for results in benchmark.passes():
+            (out / REPORT).unlink(missing_ok=True)  # an earlier run's would pass for this one's
             paths = results.save(out, format=form)
-            page = write_report(out)  # or an earlier run's would pass for this one's
             n_saved += 1
     except KeyboardInterrupt as interrupt:
         click.echo(err=True)  # the line of a progress bar may be open
@@ -185,6 +185,7 @@ def _run(benchmark, n_seeds, metrics, out, form, quiet):
             for table in tables(results, metrics, terminal.width, n_seeds):
                 terminal.print(table)
                 terminal.print()
+    page = write_report(out)
     if not quiet:
         seconds, names = results.provenance["seconds"], ", ".join(path.name for path in paths)
         click.echo(f"{seconds:.0f} s. Written to {out}: {names}", err=True)

@@ -13,7 +13,7 @@ from sklearn.utils.validation import has_fit_parameter
 from smartbox._compat import FrozenEstimator
 from smartbox._records import circumstances, data_record, file_sha256, image_keys, jsonable
 from smartbox.benchmark import _making as making
-from smartbox.benchmark._one_seed import NETWORK
+from smartbox.benchmark._one_seed import NETWORK, UNDEFENDED
 from smartbox.benchmark._pass import Pass
 from smartbox.benchmark._plan import check_detector_layers
 from smartbox.datasets import make_detection_set
@@ -66,6 +66,10 @@ class TrainRun(Pass):
         if "estimator" not in _parameters(blueprint):  # which has a network of its own, made from scratch
             self._find_network()
         return {"network": self._network, "detector": self._detector, "defense": self._defense}[kind](name, blueprint)
+
+    def model(self, defense=UNDEFENDED):
+        """The network; None beside a defence that has one of its own."""
+        return self.face
 
     def _find_network(self):
         if self.given is not None:

@@ -62,12 +62,10 @@ def mitigation_grid(results):
         ((row["attack"], row["defense"], row["metric"]), [*(share(row, name) for name in columns), _masked(row)])
         for row in rows
     ]
-    columns = [*columns.values(), Column("masked gradients?", is_text=True)]
+    columns = [*columns.values(), Column("masked?", is_text=True)]
     notes = [_ALL] if any(row["attack"] == ALL_ATTACKS for row in rows) else []
     signs = "; ".join(SIGNS.values())
-    notes.append(
-        f"Masked gradients: “yes” where a seed shows a sign that gradients are hidden rather than resisted: {signs}."
-    )
+    notes.append(f"Masked: “yes” where a seed shows a sign that gradients are hidden rather than resisted: {signs}.")
     return [
         Grid(
             "mitigation", "Mitigations, and attacks that know of them", ["Attack", "Mitigation", "Measure"], columns, lines,

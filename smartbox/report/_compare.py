@@ -7,7 +7,7 @@ _LEVEL = 0.05
 _PROVENANCE = "provenance-section"
 _THREAT = (
     "Threat models: “network”, the attack knows the bare network alone (transferred, where there is a mitigation); the name of a "
-    "mitigation, it knows network and mitigation (adaptive)."
+    "mitigation, it knows network and mitigation (adaptive); “the network and” a detector, it knows both."
 )
 _HOLM = "Holm: corrected for all tests of this report together; “yes” below 5 %."
 
@@ -41,7 +41,9 @@ def comparison_summary(a, b, sections):
         "Each face counts by whether both runs are right about it (McNemar's exact test); detectors by draws of identities, the "
         "same for both runs (paired bootstrap).",
     ]
-    found = [f"Of {len(lines)} differences tested, {len(sure)} {'is' if len(sure) == 1 else 'are'} more than chance."]
+    found = [
+        f"Of {len(lines)} differences tested, {len(sure) or 'none'} {'are' if len(sure) > 1 else 'is'} more than chance."
+    ]
     for _, names, cells in sorted(sure, key=lambda line: -abs(line[2][2].sort))[:3]:
         found.append(f"{', '.join(names)}: {cells[0].text} % in A, {cells[1].text} % in B ({cells[2].text} points).")
     notes = []

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from smartbox.benchmark._accuracy import accuracies
-from smartbox.metrics import bootstrap_by_identity, equal_error_rate, roc_points
+from smartbox.metrics import bootstrap_by_identity, equal_error_rate, roc_points, wilson_interval
 from smartbox.metrics._detection import _Rates
 from smartbox.report._chart import INK, Chart, Look, Series
 from smartbox.report._folder import NETWORK, UNDEFENDED
@@ -23,7 +22,7 @@ def recognition_curves(run):
     frame = run.records.get("predictions")
     if frame is None:
         return []
-    return [*_rocs(run, frame[np.isfinite(frame["claim_score"])]), *_cmcs(run, frame[frame["rank"].notna()])]
+    return [*_rocs(run, frame[frame["claim_score"].notna()]), *_cmcs(run, frame)]
 
 
 def conditions(frame, attack):
@@ -110,35 +109,64 @@ def _verification(seed, rows):
 
 def _cmcs(run, frame):
     """Ranks up to where the curves have nothing more to tell."""
-    if not len(frame):
+    met = [(attack, *one) for attack in attacks_of(frame) for one in conditions(frame, attack)]
+    met = [(attack, name, look, part) for attack, name, look, part in met if part["rank"].notna().any()]
+    if not met:
         return []
     n_ranks = int(min(max(frame["rank"].quantile(0.98), 10), 20, max(frame["rank"].max(), 2)))
-    columns = {f"rank {k}": Column(f"rank {k}") for k in _RANKS if k <= max(n_ranks, 2)}
-    charts, lines, legend = [], [], {}
-    for attack in attacks_of(frame):
-        series = []
-        for name, look, part in conditions(frame, attack):
-            ranks = np.arange(1, n_ranks + 1)
-            within = [(rows["rank"].to_numpy()[:, None] <= ranks).mean(axis=0) for _, rows in part.groupby("seed")]
-            series.append(Series(name, ranks, np.mean(within, axis=0), look))
-            legend[name] = look
-            row = _over([_identification(seed, rows, columns) for seed, rows in part.groupby("seed")])
-            lines.append(((attack, name), [share(row, column) for column in columns]))
-        alt = f"CMC of identification under {attack}: {listed(one.name for one in series)}; the table below has the figures."
-        step = 1 if n_ranks <= 10 else 2
-        ticks = [(k, str(k)) for k in range(1, n_ranks + 1, step)]
-        charts.append(Chart(attack, "rank", "identified within it, %", series, alt, (1, n_ranks), (0, 1), ticks))
-    if not charts:
-        return []
+    shown = [k for k in _RANKS if k <= n_ranks]
+    curves, rows = [], []
+    for seed, faces in run.records["faces"].groupby("seed"):
+        ranks = [part[part["seed"] == seed].set_index("face")["rank"].reindex(faces["face"]) for *_, part in met]
+        within = np.column_stack(ranks)[:, :, None] <= np.arange(1, n_ranks + 1)  # faces, conditions, ranks
+        curves.append(within.mean(axis=0))
+        rows.append(_shares(within[:, :, [k - 1 for k in shown]], shown, faces["identity"], seed))
+    table = [((attack, name), [share(_over([seed[i] for seed in rows]), str(k)) for k in shown]) for i, (attack, name, *_) in
+             enumerate(met)]  # fmt: skip
+    charts = [_cmc(attack, met, np.mean(curves, axis=0)) for attack in dict.fromkeys(attack for attack, *_ in met)]
+    legend = {name: look for _, name, look, _ in met}
     title = "Identification: faces whose true identity is among the first"
-    table = Grid("cmc-table", "Identification: figures of the CMC curves", ["Attack", "Faces"], list(columns.values()), lines,
-                 threat=_THREAT, unit="in % of all test faces")  # fmt: skip
-    return [Figure("cmc", title, charts, list(legend.items()), _THREAT), table]
+    columns = [Column(f"rank {k}") for k in shown]
+    grid = Grid("cmc-table", "Identification: figures of the CMC curves", ["Attack", "Faces"], columns, table, _THREAT,
+                "in % of all test faces")  # fmt: skip
+    return [Figure("cmc", title, charts, list(legend.items()), _THREAT), grid]
 
 
-def _identification(seed, rows, columns):
-    right = {column: rows["rank"].to_numpy() <= int(column.split()[1]) for column in columns}
-    return accuracies(right, rows["identity"], int(seed), tuple(columns))
+def _cmc(attack, met, curves):
+    """The chart of one attack; ``curves`` has a row for each of all conditions."""
+    ranks = np.arange(1, curves.shape[1] + 1)
+    series = [
+        Series(name, ranks, curve, look) for (by, name, look, _), curve in zip(met, curves, strict=True) if by == attack
+    ]
+    alt = (
+        f"CMC of identification under {attack}: {listed(one.name for one in series)}; the table below has the figures."
+    )
+    ticks = [(k, str(k)) for k in ranks[:: 1 if len(ranks) <= 10 else 2]]
+    return Chart(attack, "rank", "identified within it, %", series, alt, (1, len(ranks)), (0, 1), ticks)
+
+
+def _shares(right, columns, people, seed):
+    """A row for each condition, from decisions ``(faces, conditions, columns)``; intervals as those of all accuracies, by draws
+    of identities, or where it reaches farther Wilson's; all of them from the same draws.
+    """
+    n_faces, n_conditions, n_columns = right.shape
+    flat = right.reshape(n_faces, -1).astype(np.float64)
+
+    def means(weights):
+        shares = weights @ flat / weights.sum(axis=1, keepdims=True)
+        return {str(place): each for place, each in enumerate(shares.T)}
+
+    drawn = bootstrap_by_identity(means, people, random_state=int(seed))
+    low, high = wilson_interval(right.sum(axis=0), n_faces)
+    rows = []
+    for i in range(n_conditions):
+        row = {}
+        for j, column in enumerate(columns):
+            by_draws = drawn[str(i * n_columns + j)]
+            row[str(column)] = right[:, i, j].mean()
+            row |= {f"{column}_low": min(low[i, j], by_draws.low), f"{column}_high": max(high[i, j], by_draws.high)}
+        rows.append(row)
+    return rows
 
 
 def _over(rows):

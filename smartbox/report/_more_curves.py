@@ -38,7 +38,9 @@ def robustness(results):
         if series:
             ticks = [(eps, _eps_text(eps)) for eps in (0.0, *strengths.values())]
             alt = f"Identification under {base} of growing eps: {listed(legend)}; the figures are in the table below."
-            charts.append(Chart(base, "eps", "identified, %", series, alt, (0, largest), (0, 1), ticks))
+            charts.append(
+                Chart(base, "eps", "identified, %", series, alt, (-0.03 * largest, 1.03 * largest), (0, 1), ticks)
+            )
     if not charts:
         return []
     threat = "Threat models: “no mitigation”, the attack knows the network; the others, a face is right transferred and adaptive."

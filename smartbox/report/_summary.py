@@ -39,16 +39,17 @@ def headlines(results):
     ]
     best = _best_mitigation(rows)
     if best:
-        found.append(("Best mitigation", best["worst"], f"are, by {best['defense']} under {best['attack']}, at worst"))
-    detection = [row for row in results.over_seeds("detection") if row["population"] == "all"]
+        found.append(
+            ("Best mitigation", best["worst"], f"are, behind {best['defense']}, at worst under {best['attack']}")
+        )
+    detection = [
+        row for row in results.over_seeds("detection") if (row["population"], row["threat"]) == ("all", "unaware")
+    ]
     if detection:
         best = max(detection, key=_mean("recall"))
+        alarms = f"{best['detector']}, at {_percent(best, 'fpr')} false alarms"
         found.append(
-            (
-                "Detection",
-                best["recall"],
-                f"of the faces attacked by {best['attack']} are flagged by {best['detector']}",
-            )
+            ("Detection", best["recall"], f"of the faces attacked by {best['attack']} are flagged by {alarms}")
         )
     return [
         (label, f"{100 * spread[0]:.1f}\N{NO-BREAK SPACE}%", meaning)
@@ -73,16 +74,12 @@ def _attacked(rows):
     if not single:
         return []
     strongest, weakest = (pick(single, key=_mean("after_attack")) for pick in (min, max))
-    said = [
+    other = f"; the weakest, {weakest['attack']}, {_percent(weakest, 'after_attack')}"
+    return [
         f"Without any attack the network identifies {_percent(strongest, 'before_attack')} of the test faces. The strongest "
         f"attack, {strongest['attack']}, leaves {_percent(strongest, 'after_attack')}"
-        + (
-            f"; the weakest, {weakest['attack']}, {_percent(weakest, 'after_attack')}."
-            if weakest["attack"] != strongest["attack"]
-            else "."
-        )
+        f"{other if weakest['attack'] != strongest['attack'] else ''}."
     ]
-    return said
 
 
 def _mitigated(rows):
@@ -114,14 +111,10 @@ def _detected(results):
     if not unaware:
         return []
     best, worst = (pick(unaware, key=_mean("roc_auc")) for pick in (max, min))
+    least = f"; least well {worst['attack']}, by {worst['detector']} ({_percent(worst, 'roc_auc')})"
     said = [
-        f"Unaware of detectors, {best['attack']} is told best, by {best['detector']} (area under the ROC curve "
-        f"{_percent(best, 'roc_auc')}, {_percent(best, 'recall')} flagged)"
-        + (
-            f"; hardest to tell is {worst['attack']} for {worst['detector']} ({_percent(worst, 'roc_auc')})."
-            if worst is not best
-            else "."
-        )
+        f"Of the attacks that know of no detector {best['attack']} is detected best, by {best['detector']} (area under the ROC "
+        f"curve {_percent(best, 'roc_auc')}, {_percent(best, 'recall')} flagged){least if worst is not best else ''}."
     ]
     aware = [row for row in rows if row["threat"] == "aware" and _has(row, "evaded")]
     if aware:

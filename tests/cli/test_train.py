@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 import smartbox
 from smartbox import FaceClassifier, FaceProtocol
@@ -17,7 +19,7 @@ from smartbox.base import BaseDefense
 from smartbox.datasets import load_face_folder, make_detection_set
 from smartbox.detectors import PCADetector
 from smartbox.metrics import detection_report
-from tests.cli.test_attack import NAMES, World
+from tests.cli.test_attack import NAMES, SHAPE, World
 from tests.cli.test_mistakes import check_one_line
 
 
@@ -191,7 +193,10 @@ def test_a_layer_that_is_not_there_is_found_before_any_work(run, world, no_work)
 
 
 def test_a_detector_that_can_flag_nothing_says_so(run, world):
-    options = ["--attack", "fgsm", "--data", world.data, "--model", world.model, "--quiet", "--fpr", "0.01"]
+    parts = [layers.Conv2D(2, 3), layers.Conv2D(2, 3), layers.Flatten(), layers.Dense(3)]
+    network = keras.Sequential([keras.Input(SHAPE), *parts])
+    FaceClassifier.from_network(network, classes=NAMES).save("convolutional.smartbox")
+    options = ["--attack", "fgsm", "--data", world.data, "--model", "convolutional.smartbox", "--quiet", "--fpr", "0.01"]
     code, out, err = run("train", "--detector", "conv_filter", *options)
     assert code == 0, err
     assert np.isinf(smartbox.load("conv_filter.smartbox").threshold_)

@@ -42,3 +42,19 @@ def test_mistakes_are_one_line(run, tmp_path):
     folder = make_run(tmp_path / "run", records=False, seeds=(0,), attacks={"pgd": 4.0})
     code, _, err = run("report", folder, "--out", tmp_path / "no" / "page.html")
     assert code == 2 and "no folder" in err and not (tmp_path / "no").exists()
+
+
+def test_bench_leaves_no_report_of_an_earlier_run(run, tmp_path, monkeypatch):
+    """It is made at the end; where it does not come to that, the old one is gone as soon as the first results are new."""
+    from smartbox.benchmark import Benchmark, Results
+
+    folder = make_run(tmp_path / "run", records=False, seeds=(0,), attacks={"pgd": 4.0})
+    (folder / "report.html").write_text("an earlier run's")
+
+    def passes(self):
+        yield Results(provenance={"seeds": [0], "seconds": 1}, tables={"mitigation": [], "detection": []})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Benchmark, "passes", passes)
+    code, _, err = run("bench", "--image-shape", "32x28", "--out", folder, "--quiet", "--seed", 0, "--seed", 1)
+    assert code == 130 and "1 of 2 seeds complete and written" in err and not (folder / "report.html").exists()

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from smartbox.report import write_report
-from smartbox.report._compare import comparison_sections
+from smartbox.report._compare import comparison_sections, comparison_summary
 from smartbox.report._differences import detection, holm, recognition
 from smartbox.report._folder import read_run
 from tests.report.conftest import make_run
@@ -63,6 +63,7 @@ def test_detectors_are_paired(runs):
 def test_a_run_does_not_differ_from_itself(runs):
     sections = comparison_sections(runs[0], runs[0])
     assert [section.id for section in sections] == ["recognition-section", "detection-section"]
+    assert "none is more than chance" in " ".join(comparison_summary(*runs[:1], *runs[:1], sections)[1][1])
     assert {cells[-1].text for section in sections for grid in section.items for _, cells in grid.lines} == {"no"}
 
 

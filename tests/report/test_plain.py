@@ -26,20 +26,27 @@ def test_latex():
     assert r"a\_b & 1.00 {[}0.5, 1.5{]} (0.9 \dots{} 1.1) & 2 & 3 \\" in lines
 
 
-@pytest.mark.parametrize("format, ending", [("markdown", ".md"), ("latex", ".tex")])
-def test_all_tables_are_written(run_folder, tmp_path, format, ending):
-    paths = write_tables(run_folder, tmp_path / "new" / "folder", format=format)
-    assert {"recognition", "mitigation", "awareness", "guard", "roc-table", "people"} <= {path.stem for path in paths}
-    assert all(path.suffix == ending and path.read_text() for path in paths)
+@pytest.fixture(scope="module")
+def written(run_folder, tmp_path_factory):
+    """By format, each table's text by its id."""
+    folder = tmp_path_factory.mktemp("tables") / "new"
+    paths = {form: write_tables(run_folder, folder / form, format=form) for form in ("markdown", "latex")}
+    assert {path.suffix for path in paths["markdown"]} == {".md"} and {path.suffix for path in paths["latex"]} == {
+        ".tex"
+    }
+    return {form: {path.stem: path.read_text() for path in each} for form, each in paths.items()}
 
 
-def test_names_are_text_only(run_folder, tmp_path):
-    markdown = next(p for p in write_tables(run_folder, tmp_path / "md") if p.stem == "people").read_text()
+def test_all_tables_are_written(written):
+    for tables in written.values():
+        assert {"recognition", "mitigation", "awareness", "guard", "roc-table", "people"} <= set(tables)
+        assert all(tables.values())
+
+
+def test_names_are_text_only(written):
+    markdown, latex = written["markdown"]["people"], written["latex"]["people"]
     assert EVIL not in markdown and "&lt;script&gt;alert(1)&lt;/script&gt;" in markdown
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 7 for line in markdown.splitlines() if line.startswith("|"))
-    latex = next(
-        p for p in write_tables(run_folder, tmp_path / "tex", format="latex") if p.stem == "people"
-    ).read_text()
     assert r"\textless{}script\textgreater{}alert(1)\textless{}/script\textgreater{}" in latex
     assert r"50 \% \& \$5\_a\textbackslash{}b\textbar{}c\#\textasciitilde{}\textasciicircum{}\{\}" in latex
     body = latex.split(r"\midrule")[1].split(r"\bottomrule")[0]

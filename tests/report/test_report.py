@@ -140,8 +140,10 @@ def test_curves_are_those_of_the_records(page, run_folder):
             rows = frame[(frame["attack"] == attack) & (frame["against"] == against) & (frame["defense"] == defense)]
             areas = [roc_auc_score(part["is_genuine"], part["claim_score"]) for _, part in rows.groupby("seed")]
             assert roc[attack, name][3].split()[0] == f"{100 * np.mean(areas):.2f}"
-            expected = percent(identified[attack, "gaussian_blur" if defense == "none" else defense][column])
-            assert cmc[attack, name][0].split()[0] == expected.split()[0]
+            row = identified[attack, "gaussian_blur" if defense == "none" else defense]
+            assert cmc[attack, name][0].split()[0] == percent(row[column]).split()[0]
+            ends = [f"{100 * row[f'{column}_{end}'][0]:.1f}" for end in ("low", "high")]
+            assert f"[{ends[0]}, {ends[1]}]" in cmc[attack, name][0]
     for figure in ("roc", "cmc", "detector-roc", "robustness"):
         assert f'id="{figure}"' in page.text
     assert all(one["aria-label"] for tag, one in page.parsed.elements if tag == "svg" and one.get("role") == "img")
@@ -166,8 +168,9 @@ def test_folder_without_records_has_tables_and_says_so(tmp_path):
 
 
 def test_papers_figures_and_cross_attack_matrix(tmp_path):
-    text = write_report(make_run(tmp_path / "paper", records=False, protocol="paper", seeds=(0,))).read_text()
-    assert Page(text).tables["detection"][0][-3:] == ["accuracy", "accuracy, paper", "ROC AUC"]
+    parsed = Page(write_report(make_run(tmp_path / "paper", records=False, protocol="paper", seeds=(0,))).read_text())
+    assert parsed.tables["detection"][0][-3:] == ["accuracy", "accuracy, paper", "ROC AUC"]
+    assert [cell for row in parsed.lines("recognition")[2:3] for cell in row[3:8:2]] == ["96.96", "50.00", "93.56"]
     lines = Page(
         write_report(make_run(tmp_path / "cross", records=False, protocol="cross", seeds=(0,))).read_text()
     ).lines("cross-recall")

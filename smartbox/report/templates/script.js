@@ -20,6 +20,7 @@
       const isFigure = head.classList.contains("figure");
       if (isFigure && original.every((row) => key(row, place) === null)) return;
       const label = head.textContent.trim(), button = document.createElement("button");
+      head.dataset.label = label;
       button.type = "button";
       button.append(...head.childNodes);
       head.append(button);
