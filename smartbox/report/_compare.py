@@ -9,14 +9,15 @@ _THREAT = (
     "Threat models: “network”, the attack knows the bare network alone (transferred, where there is a mitigation); the name of a "
     "mitigation, it knows network and mitigation (adaptive); “the network and” a detector, it knows both."
 )
-_HOLM = "Holm: corrected for all tests of this report together; “yes” below 5 %."
+_HOLM = "Holm: corrected for all tests of this table together; “yes” below 5 %."
 
 
 def comparison_sections(a, b):
     """Differences of recognition and of detection, what only one run has, and the parameters that differ."""
     recognised, detected = recognition(a, b), detection(a, b)
-    for row, p in zip([*recognised, *detected], holm([row["p"] for row in [*recognised, *detected]]), strict=True):
-        row["holm"] = p
+    for rows in (recognised, detected):
+        for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
+            row["holm"] = p
     made = [
         Section("recognition-section", "Recognition", _recognition_grid(recognised)),
         Section("detection-section", "Detection", _detection_grid(detected)),

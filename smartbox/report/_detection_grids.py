@@ -80,7 +80,7 @@ def _crossed(rows):
     attacks = list(dict.fromkeys(row["attack"] for row in rows))
     found = {(row["detector"], row["trained_on"], row["attack"]): row for row in rows}
     made = []
-    for name, label in {"recall": "TPR", "roc_auc": "ROC AUC"}.items():
+    for name, label in {"recall": f"TPR, {_alarms(rows)}", "roc_auc": "ROC AUC"}.items():
         lines = []
         for detector in dict.fromkeys(row["detector"] for row in rows):
             for trained, labels in rows_of(attacks).items():
@@ -88,7 +88,7 @@ def _crossed(rows):
                 lines.append(((detector, trained), [share(row, name, heat=True) for row in met]))
         made.append(
             Grid(
-                f"cross-{name.replace('_', '-')}", f"Cross-attack matrix: {label}, {_alarms(rows)}", ["Detector", "Trained on"],
+                f"cross-{name.replace('_', '-')}", f"Cross-attack matrix: {label}", ["Detector", "Trained on"],
                 [Column(attack, "Attacked with") for attack in attacks], lines, unit=_UNIT,
                 threat=f"Threat model: {_UNAWARE}.",
             )

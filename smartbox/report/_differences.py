@@ -3,10 +3,12 @@
 import numpy as np
 
 from smartbox.metrics import bootstrap_by_identity, mcnemar_test
+from smartbox.metrics._bootstrap import N_RESAMPLES
 from smartbox.metrics._detection import _Rates
 
 _FACE = ["seed", "face"]
 CONDITION = ["attack", "against", "defense"]
+_DRAWS_A_TEST = 100  # a share of draws is no smaller than one of them, and is still to be small after it is corrected
 _MEETING = ["detector", "trained_on", "attack", "aware"]
 
 
@@ -79,19 +81,20 @@ def detection(a, b):
         b.records["scores"][wanted].drop(columns="identity"), on=[*_FACE, *_MEETING], suffixes=("_a", "_b")
     )
     clean = both[both["attack"] == ""]
-    rows = []
+    tests = []
     for (detector, trained), part in clean.groupby(["detector", "trained_on"], sort=False):
-        rows.append(_paired((detector, trained, "none", "–", "FPR"), part, _flagged))
+        tests.append(((detector, trained, "none", "–", "FPR"), part, _flagged))
         attacked = both[(both["detector"] == detector) & (both["trained_on"] == trained) & (both["attack"] != "")]
         for (attack, aware), met in attacked.groupby(["attack", "aware"], sort=False):
             names = (detector, trained, attack, "network and detector" if aware else "network")
-            rows.append(_paired((*names, "recall (TPR)"), met, _flagged))
+            tests.append(((*names, "recall (TPR)"), met, _flagged))
             pairs = part.merge(met, on=[*_FACE, "identity"], suffixes=("_clean", "_attacked"))
-            rows.append(_paired((*names, "ROC AUC"), pairs, _area))
-    return rows
+            tests.append(((*names, "ROC AUC"), pairs, _area))
+    n_resamples = max(N_RESAMPLES, _DRAWS_A_TEST * len(tests))
+    return [_paired(*test, n_resamples) for test in tests]
 
 
-def _paired(names, part, figure):
+def _paired(names, part, figure, n_resamples):
     """A figure of both runs, and draws of its difference in which every identity counts equally often in both."""
     figures, differences = {run: figure(part, run) for run in "ab"}, []
 
@@ -99,7 +102,7 @@ def _paired(names, part, figure):
         differences.append(figures["b"](weights) - figures["a"](weights))
         return differences[-1]
 
-    drawn = bootstrap_by_identity(difference, part["identity"], random_state=0)
+    drawn = bootstrap_by_identity(difference, part["identity"], n_resamples=n_resamples, random_state=0)
     drawn_all = np.concatenate(differences)
     drawn_all = drawn_all[~np.isnan(drawn_all)]
     beyond = min(np.count_nonzero(drawn_all <= 0), np.count_nonzero(drawn_all >= 0))

@@ -28,6 +28,17 @@ _TABLES = {
     "guard": ("seed", "attack", "detector", "then", "n", *GUARD_COLUMNS),
     "attacks": ("seed", "attack", "against", "success", "median_l1", "median_l2", "median_linf"),
 }
+_NAMES = (
+    "attack",
+    "defense",
+    "metric",
+    "detector",
+    "threat",
+    "population",
+    "trained_on",
+    "then",
+    "against",
+)  # text, not numbers
 _RECORDS = {
     "faces": (("identity", "claim"), ("seed", "face", "image", "is_genuine")),
     "predictions": (("attack", "against", "defense", "predicted"), ("seed", "face", "rank", "claim_score")),
@@ -96,14 +107,9 @@ def _results(folder):
         whole = json.loads(path.read_text())
         made, tables = whole["provenance"], whole["tables"]
         seeds, sums = made["seeds"], whole.get("records") or {}
-        if not (
-            isinstance(seeds, list)
-            and seeds
-            and isinstance(made["data"], dict)
-            and isinstance(tables, dict)
-            and isinstance(sums, dict)
-        ):
-            raise ValueError("it names neither seeds nor data")
+        _check(made)
+        if not (seeds and isinstance(tables, dict) and isinstance(sums, dict)):
+            raise ValueError("it names neither seeds nor tables")
         tables = empty_tables() | {name: [_row(name, row) for row in rows] for name, rows in tables.items()}
     except (TypeError, AttributeError, *_UNREADABLE) as error:
         raise _damaged(path, _why(error)) from error
@@ -112,13 +118,27 @@ def _results(folder):
     return Results(provenance=made, tables=tables), sums
 
 
+def _check(provenance):
+    """Raise a ValueError unless everything that a report says of the run is of the kind that it is to be."""
+    kinds = {"data": dict, "seeds": list, "command": list, "parameters": dict, "versions": dict}
+    for name, kind in kinds.items():
+        if not isinstance(provenance.get(name, kind()), kind):
+            raise ValueError(f"{name} is {provenance[name]!r}")
+    images = provenance["data"].get("images", ["?"])
+    if not (isinstance(images, list) and images):
+        raise ValueError(f"the shape of the data is {images!r}")
+    for name, values in provenance.get("parameters", {}).items():
+        if not isinstance(values, dict):
+            raise ValueError(f"the parameters of {name} are {values!r}")
+
+
 def _row(table, row):
     """A row as it was before NaN became null."""
     for name in _TABLES.get(table, ()):
         if name not in row:
             raise ValueError(f"a row of {table} has no {name}")
     for name, value in row.items():
-        if not isinstance(value, (str, int, float, type(None))):
+        if not isinstance(value, str if name in _NAMES else (int, float, type(None))):
             raise ValueError(f"{name} of a row of {table} is {value!r}")
     return {name: np.nan if value is None else value for name, value in row.items()}
 

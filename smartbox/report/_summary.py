@@ -46,7 +46,9 @@ def headlines(results):
         row for row in results.over_seeds("detection") if (row["population"], row["threat"]) == ("all", "unaware")
     ]
     if detection:
-        best = max(detection, key=_mean("recall"))
+        best = max(
+            detection, key=lambda row: row["recall"][0] - row["fpr"][0]
+        )  # finding all by flagging all is no feat
         alarms = f"{best['detector']}, at {_percent(best, 'fpr')} false alarms"
         found.append(
             ("Detection", best["recall"], f"of the faces attacked by {best['attack']} are flagged by {alarms}")

@@ -4,13 +4,14 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from smartbox.report import write_report
 from smartbox.report._compare import comparison_sections, comparison_summary
-from smartbox.report._differences import detection, holm, recognition
+from smartbox.report._differences import _area, detection, holm, recognition
 from smartbox.report._folder import read_run
 from tests.report.conftest import make_run
 from tests.report.test_report import Page
@@ -58,6 +59,20 @@ def test_detectors_are_paired(runs):
         assert row[name] == pytest.approx(np.mean(areas))
     assert row["p"] < 0.01 and 0 < row["low"] < row["b"] - row["a"] < row["high"]
     assert rows["pca", "none", "–", "FPR"]["p"] == 1, "clean scores are the same"
+    assert min(row["p"] for row in rows.values()) * len(rows) < 0.05, "there are enough draws for the correction"
+
+
+def test_area_of_a_draw_is_that_of_weighted_faces():
+    rng = np.random.RandomState(0)
+    scores = {"score_a_clean": rng.normal(size=20), "score_a_attacked": rng.normal(1, 1, 20)}
+    part = pd.DataFrame({"seed": np.repeat([3, 5], [9, 11]), **scores})
+    weights = rng.randint(0, 4, size=(3, 20)).astype(float)
+    for drawn, area in zip(weights, _area(part, "a")(weights), strict=True):
+        expected = []
+        for rows in (np.arange(9), np.arange(9, 20)):
+            scores = np.concatenate([part["score_a_clean"][rows], part["score_a_attacked"][rows]])
+            expected.append(roc_auc_score(np.repeat([0, 1], len(rows)), scores, sample_weight=np.tile(drawn[rows], 2)))
+        assert area == pytest.approx(np.mean(expected))
 
 
 def test_a_run_does_not_differ_from_itself(runs):

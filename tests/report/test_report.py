@@ -215,6 +215,12 @@ def _without(path):
     path.write_text(json.dumps(whole))
 
 
+def _put(path, name, value):
+    whole = json.loads(path.read_text())
+    whole["provenance"][name] = value
+    path.write_text(json.dumps(whole))
+
+
 def _sums(path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "records": {"faces.csv.gz": "0" * 64}}))
 
@@ -227,6 +233,9 @@ def _sums(path):
         ("results.json", lambda path: _write(path, "[]"), "damaged"),
         ("results.json", lambda path: _write(path, '{"format": "smartbox evaluate"}'), "there is no 'provenance'"),
         ("results.json", _without, "a row of mitigation has no worst"),
+        ("results.json", lambda path: _put(path, "parameters", {"network": []}), "the parameters of network are []"),
+        ("results.json", lambda path: _put(path, "command", 3), "command is 3"),
+        ("results.json", lambda path: _put(path, "data", {"images": []}), "the shape of the data is []"),
         ("results.json", _sums, "is not the file that results.json speaks of"),
         ("faces.png", lambda path: _write(path, "GIF89a"), "no PNG"),
         ("records/predictions.csv.gz", _truncate, "damaged"),
