@@ -23,6 +23,7 @@ INSTALL = [
     "scikit-learn>=1.6",
     "scipy>=1.11",
     "tensorflow>=2.18",
+    "tomli>=2.0; python_version < '3.11'",
 ]
 EXTRAS = {
     "test": ["pytest>=8.0", "ruff>=0.9", "selenium>=4.20"],
@@ -40,7 +41,11 @@ setup(
     license="MIT",
     python_requires=">=3.10",
     packages=find_packages(include=["smartbox", "smartbox.*"]),
-    package_data={"smartbox.data": ["*.md", "*.smartbox"], "smartbox.report": ["templates/*"]},
+    package_data={
+        "smartbox.benchmark": ["presets/*.toml"],
+        "smartbox.data": ["*.md", "*.smartbox"],
+        "smartbox.report": ["templates/*"],
+    },
     install_requires=INSTALL,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["smartbox = smartbox.cli:main"]},

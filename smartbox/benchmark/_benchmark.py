@@ -6,6 +6,7 @@ from smartbox._checks import check_images
 from smartbox.benchmark._pass import Pass
 from smartbox.benchmark._plan import check_detector_layers, check_image_size, make_plan
 from smartbox.benchmark._results import Results, provenance
+from smartbox.benchmark._store import Store
 from smartbox.protocol import check_identities
 
 
@@ -41,6 +42,10 @@ class Benchmark:
     check_masking : bool, default=False
         Also look, by a random search on up to 32 faces, whether there are adversarial images that an attack by gradients does
         not find behind a mitigation. Other signs of masked gradients cost nothing and are always looked for.
+    cache : path, optional
+        Folder that keeps what a run is made of (trained networks, adversarial sets, fitted defences and detectors, predictions),
+        so that nothing is computed twice: a run that was killed goes on, and one with more attacks, mitigations, detectors
+        or seeds computes only those. Several runs may share it. None keeps nothing.
     verbose : int, default=0
         Above 0 shows progress.
 
@@ -67,6 +72,7 @@ class Benchmark:
         detector_faces=None,
         guard=False,
         check_masking=False,
+        cache=None,
         verbose=0,
     ):
         self.faces = faces
@@ -79,6 +85,7 @@ class Benchmark:
         self.detector_faces = detector_faces
         self.guard = guard
         self.check_masking = check_masking
+        self.cache = cache
         self.verbose = verbose
 
     def run(self):
@@ -119,8 +126,9 @@ class Benchmark:
         check_image_size(plan, X.shape[1:3])
         check_detector_layers(plan.detector.values(), plan.network, X.shape[1:], len(np.unique(y)))
         results = Results(provenance=provenance(X, y, plan, getattr(self.faces, "DESCR", "")))
+        store = None if self.cache is None else Store(self.cache)
         for seed in plan.seeds:
-            one = Pass(X, y, names, plan, seed, self.verbose)
+            one = Pass(X, y, names, plan, seed, self.verbose, store=store, data_key=results.provenance["data"]["sha1"])
             one.run()
             results.merge(one)
             yield results

@@ -29,6 +29,7 @@ from smartbox.attacks import AutoAttack
 from smartbox.benchmark._cost import costs
 from smartbox.benchmark._one_seed import CLEAN, UNDEFENDED
 from smartbox.benchmark._records import REPORTED
+from smartbox.benchmark._sharing import share_network
 from smartbox.benchmark._signs import random_search
 from smartbox.benchmark._trainings import allowed_fpr, lesson_rows, shares, trainings_of
 from smartbox.datasets import make_detection_set
@@ -43,6 +44,16 @@ def network(one):
     """The trained face network."""
     face = clone(one.plan.network).set_params(random_state=one.seed, verbose=one.verbose)
     return face.fit(one.training.X, one.training.y, validation_data=(one.X_validation, one.y_validation))
+
+
+def rejoined(one, piece, found):
+    """A piece from the store as it was made: the network with what trained it, others around the very network of the pass."""
+    if piece == ("network",):
+        face = clone(one.plan.network).set_params(random_state=one.seed, verbose=one.verbose)
+        face._adopt(found.network_, found.classes_, found._columns)
+        face.history_ = getattr(found, "history_", None)
+        return face
+    return found if isinstance(found, dict) else share_network(found, one.get("network"))
 
 
 def defense(one, name):
@@ -230,10 +241,10 @@ def scored(one, name, label, attack, *against):
 
 def score_together(one, which, attack, *against):
     """Of several detectors on the same faces at once, since those that look into the network can share its pass."""
-    left = [pair for pair in which if ("scored", *pair, attack, *against) not in one.pieces]
+    left = [pair for pair in which if not one.has(("scored", *pair, attack, *against))]
     found = detection_scores({pair: one.get("detector", *pair) for pair in left}, faces(one, attack, *against))
     for pair, scores in found.items():
-        one.pieces[("scored", *pair, attack, *against)] = {"score": scores}
+        one.keep(("scored", *pair, attack, *against), {"score": scores})
 
 
 def guarded_model(one, detector, then):

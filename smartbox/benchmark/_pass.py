@@ -9,9 +9,11 @@ from smartbox._progress import say
 from smartbox.benchmark import _making as making
 from smartbox.benchmark._detection import detect
 from smartbox.benchmark._guard import guard
+from smartbox.benchmark._keys import key_of
 from smartbox.benchmark._mitigation import mitigate
 from smartbox.benchmark._one_seed import CLEAN, NETWORK, UNDEFENDED
 from smartbox.benchmark._records import REPORTED, Recorder
+from smartbox.benchmark._store import Store
 from smartbox.protocol import FaceProtocol
 
 
@@ -31,7 +33,10 @@ class Pass:
     verbose: int = 0
     example: Bunch = None
     recorder: Recorder = None
+    store: Store = None
+    data_key: str = ""
     pieces: dict = field(default_factory=dict)
+    keys: dict = field(default_factory=dict)
 
     def run(self):
         """Do everything, and return the pass itself."""
@@ -61,10 +66,25 @@ class Pass:
                   is_genuine=self.claims.is_genuine, name=np.array([self._name(label) for label in self.y]))  # fmt: skip
 
     def get(self, kind, *which):
-        """A piece; see `_making` for the kinds."""
-        if (kind, *which) not in self.pieces:
-            self.pieces[(kind, *which)] = making.MAKERS[kind](self, *which)
-        return self.pieces[(kind, *which)]
+        """A piece; see `_making` for the kinds. It is made only if it is neither here nor in the store."""
+        piece = (kind, *which)
+        if not self.has(piece):
+            self.keep(piece, making.MAKERS[kind](self, *which))
+        return self.pieces[piece]
+
+    def has(self, piece):
+        """Whether a piece is here, or could be fetched from the store."""
+        if piece not in self.pieces and self.store is not None:
+            found = self.store.get(key_of(self, piece))
+            if found is not None:
+                self.pieces[piece] = making.rejoined(self, piece, found)
+        return piece in self.pieces
+
+    def keep(self, piece, made):
+        """Keep a piece that was made, here and in the store."""
+        self.pieces[piece] = made
+        if self.store is not None:
+            self.store.put(key_of(self, piece), made)
 
     def model(self, defense=UNDEFENDED):
         """The network, behind a mitigation or replaced by it."""

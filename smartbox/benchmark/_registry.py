@@ -1,6 +1,7 @@
 """Attacks, defences and detectors by name, for the command line and for `Benchmark`."""
 
 import difflib
+import importlib
 import inspect
 import re
 
@@ -16,6 +17,7 @@ _BASES = {"attack": BaseAttack, "defense": (BaseDefense, RetrainedClassifier), "
 # Classes under further names, each with a parameter that the name stands for.
 _VARIANTS = {"attack": {"ead_en": ("ead", {"decision_rule": "en"}), "ead_l1": ("ead", {"decision_rule": "l1"})}}
 _AT = "@"  # between an attack and its eps
+_IN = ":"  # between a module and its class
 # Parameters that are not to be chosen, and why.
 OF_THE_RUN = {
     "model": "attacks meet the network, and the network behind each defence; detectors look into the network",
@@ -45,20 +47,47 @@ def command_name(cls):
 
 
 def find(kind, name):
-    """``(command name, class)``; case and underscores do not matter. Of an attack also with its eps, ``pgd@2/255``."""
-    classes = available(kind)
-    plain = {known.replace("_", ""): known for known in classes}
+    """``(command name, class)``; case and underscores do not matter. Of an attack also with its eps, ``pgd@2/255``.
+
+    A user's own is named by where Python finds it, ``mypackage.mymodule:MyAttack``.
+    """
     bare, at, eps = name.partition(_AT) if kind == "attack" else (name, "", "")
+    classes = {bare.strip(): _imported(kind, bare.strip())} if _IN in bare else available(kind)
+    if _IN in bare:
+        return _with_eps(kind, name, bare.strip(), at, eps, classes)
+    plain = {known.replace("_", ""): known for known in classes}
     asked = bare.strip().lower().replace("_", "").replace("-", "")
     known = plain.get(asked) or plain.get(asked.removesuffix("detector"))
     if known is None:
         raise ValueError(f"there is no {kind} {name!r}{nearest(bare, classes, at + eps)} Known: {', '.join(classes)}.")
+    return _with_eps(kind, name, known, at, eps, classes)
+
+
+def _with_eps(kind, name, known, at, eps, classes):
     if not at:
         return known, classes[known]
     if "eps" not in settable(classes[known]):
         raise ValueError(f"{kind} {name!r}: {known} has no eps that the name could give: leave out {at + eps!r}.")
     as_number(eps.strip(), f"eps of {kind} {name!r}")
     return f"{known}{at}{eps.strip()}", classes[known]
+
+
+def _imported(kind, path):
+    """A user's own class."""
+    module, _, name = path.partition(_IN)
+    bases = _BASES[kind] if isinstance(_BASES[kind], tuple) else (_BASES[kind],)
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"there is no {kind} {path!r} ({error}): expected package.module:Class, with the package's folder on Python's path "
+            "(PYTHONPATH)."
+        ) from error
+    if not (inspect.isclass(found) and issubclass(found, bases)):
+        raise ValueError(
+            f"expected {kind} {path!r} as a class derived from smartbox.base.{bases[0].__name__}, got {found!r}."
+        )
+    return found
 
 
 def make(kind, name, parameters, **more):
@@ -109,9 +138,12 @@ def nearest(word, known, ending=""):
 
 
 def _parts(key):
-    """Kind, name and parameter of a key, or what else there is between its dots; those of an eps, ``pgd@0.01``, part nothing."""
+    """Kind, name and parameter of a key, or what else there is between its dots.
+
+    Those of an eps, ``pgd@0.01``, and of a module, ``mypackage.mymodule:MyAttack``, part nothing.
+    """
     kind, _, rest = key.partition(".")
-    if _AT in rest:
+    if _AT in rest or _IN in rest:
         return [kind, *rest.rsplit(".", 1)]
     return key.split(".")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from smartbox.cli._config import config_options, settings_of_files
 from smartbox.cli._faces import data_option, load_faces, on_error_option
 from smartbox.cli._options import Names, Shape, parse_settings
 from smartbox.cli._terminal import Interrupted, check_writable, console, import_tensorflow_quietly
@@ -17,6 +18,7 @@ _DETECTION_METRICS = {
 
 
 @click.command(short_help="Train, attack, mitigate, detect; print the tables.")
+@config_options
 @data_option
 @click.option(
     "--image-shape",
@@ -38,7 +40,8 @@ _DETECTION_METRICS = {
     default="fgsm,pgd",
     show_default=True,
     metavar="NAME,...",
-    help="'smartbox list' shows all names. One with an eps may be named with it, several times: pgd@2/255,pgd@4/255.",
+    help="'smartbox list' shows all names. One with an eps may be named with it, several times: pgd@2/255,pgd@4/255. Attacks, "
+    "defences and detectors of your own by where Python finds them: mypackage.mymodule:MyAttack.",
 )
 @click.option(
     "--defenses", type=Names(), default="gaussian_blur", show_default=True, metavar="NAME,...", help="Or 'none'."
@@ -110,8 +113,19 @@ _DETECTION_METRICS = {
     show_default=True,
     help="Of the records of single images: gzipped CSV, or Parquet, which needs pyarrow.",
 )
+@click.option(
+    "--cache",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keeps networks, adversarial sets, detectors and all else that a run is made of, so that a run that was cut off goes "
+    "on, and one with more attacks or seeds makes only those. Runs may share it; deleting it loses nothing but time.  "
+    "[default: 'bench' in the user's cache folder, or in the one that SMARTBOX_CACHE names]",
+)
+@click.option("--no-cache", is_flag=True, help="Keep nothing but the results.")
 @click.option("--quiet", is_flag=True, help="No progress, only the tables.")
+@click.pass_context
 def bench(
+    ctx,
     data,
     image_shape,
     color,
@@ -128,6 +142,8 @@ def bench(
     check_masking,
     out,
     form,
+    cache,
+    no_cache,
     quiet,
 ):
     """Train a face classifier, attack it, mitigate and detect the attacks; print the tables of the SmartBox paper.
@@ -138,18 +154,22 @@ def bench(
     from smartbox.benchmark import Benchmark
     from smartbox.benchmark._plan import check_image_size, check_metrics, make_plan
     from smartbox.benchmark._record_files import check_format
+    from smartbox.benchmark._store import default_folder
     from smartbox.protocol import check_identities
 
     if metrics is None:
         metrics = (*_METRICS, *_DETECTION_METRICS[protocol])
     check_metrics(metrics, detectors)
     check_format(form)
+    if cache and no_cache:
+        raise ValueError("--cache and --no-cache exclude each other: leave one out.")
     # Thirty passes do what sixty do to three digits; the class keeps sixty for faces that are harder than these.
+    of_files = settings_of_files(ctx, attack=attacks, defense=defenses, detector=detectors)
     choices = {
         "attacks": attacks,
         "defenses": defenses,
         "detectors": detectors,
-        "parameters": {"network.epochs": 30, **parse_settings(settings)},
+        "parameters": {"network.epochs": 30, **of_files, **parse_settings(settings)},
         "seeds": seeds,
         "protocol": protocol,
         "detector_faces": detector_faces,
@@ -162,6 +182,7 @@ def bench(
     faces = load_faces(data, image_shape, color=color, on_error=on_error)
     check_identities(faces.target_names[faces.target], data)  # here by the names of the folders
     import_tensorflow_quietly()
+    choices["cache"] = None if no_cache else cache or default_folder()
     _run(Benchmark(faces, **choices, verbose=0 if quiet else 1), len(plan.seeds), metrics, out, form, quiet)
 
 

@@ -22,9 +22,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
+def run(capsys, monkeypatch, tmp_path, tmp_path_factory):
     """``run(*arguments)``: exit code, standard output, standard error; in a folder of its own."""
     monkeypatch.chdir(tmp_path)
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setattr("smartbox.benchmark._store.default_folder", lambda: cache)
     monkeypatch.delenv("SMARTBOX_DEBUG", raising=False)
     monkeypatch.delenv("COLUMNS", raising=False)
 

@@ -117,7 +117,7 @@ def test_interrupt_keeps_the_finished_seeds(run, folder, tmp_path, monkeypatch):
 def test_control_c_ends_with_130_and_no_traceback(folder, tmp_path):
     start = "import signal, smartbox.cli; signal.signal(signal.SIGINT, signal.default_int_handler); smartbox.cli.main()"
     tiny = [argument.replace("epochs=1", "epochs=100000") for argument in TINY]
-    command = [sys.executable, "-c", start, "bench", "--data", folder, *tiny]
+    command = [sys.executable, "-c", start, "bench", "--data", folder, *tiny, "--no-cache"]
     with open(tmp_path / "err", "w+") as err:
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=err, text=True)
         deadline = time.monotonic() + 60
