@@ -1,8 +1,12 @@
 """The benchmark as an object: one pass over a face database for each seed."""
 
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
+
 import numpy as np
 
 from smartbox._checks import check_images
+from smartbox.benchmark._parallel import can_share, check_n_jobs, make_all
 from smartbox.benchmark._pass import Pass
 from smartbox.benchmark._plan import check_detector_layers, check_image_size, make_plan
 from smartbox.benchmark._results import Results, provenance
@@ -46,6 +50,10 @@ class Benchmark:
         Folder that keeps what a run is made of (trained networks, adversarial sets, fitted defences and detectors, predictions),
         so that nothing is computed twice: a run that was killed goes on, and one with more attacks, mitigations, detectors
         or seeds computes only those. Several runs may share it. None keeps nothing.
+    n_jobs : int, optional
+        Processes that share the work, -1 for as many as there are cores; they hand over by ``cache``, or a temporary folder.
+        Each has as many threads as this process, since their number decides the last bits of a training. None is one. Results
+        are saved seed after seed only once all is made.
     verbose : int, default=0
         Above 0 shows progress.
 
@@ -73,6 +81,7 @@ class Benchmark:
         guard=False,
         check_masking=False,
         cache=None,
+        n_jobs=None,
         verbose=0,
     ):
         self.faces = faces
@@ -86,6 +95,7 @@ class Benchmark:
         self.guard = guard
         self.check_masking = check_masking
         self.cache = cache
+        self.n_jobs = n_jobs
         self.verbose = verbose
 
     def run(self):
@@ -126,12 +136,22 @@ class Benchmark:
         check_image_size(plan, X.shape[1:3])
         check_detector_layers(plan.detector.values(), plan.network, X.shape[1:], len(np.unique(y)))
         results = Results(provenance=provenance(X, y, plan, getattr(self.faces, "DESCR", "")))
-        store = None if self.cache is None else Store(self.cache)
-        for seed in plan.seeds:
-            one = Pass(X, y, names, plan, seed, self.verbose, store=store, data_key=results.provenance["data"]["sha1"])
-            one.run()
-            results.merge(one)
-            yield results
+        check_n_jobs(self.n_jobs)
+        with ExitStack() as stack:
+            folder = self.cache
+            if folder is None and can_share(self.n_jobs):
+                folder = stack.enter_context(TemporaryDirectory())
+            store, sha1 = None if folder is None else Store(folder), results.provenance["data"]["sha1"]
+            made = [Pass(X, y, names, plan, seed, self.verbose, store=store, data_key=sha1) for seed in plan.seeds]
+            if can_share(self.n_jobs):
+                for one in made:
+                    one.split()
+                make_all(made, store, n_jobs=self.n_jobs, verbose=self.verbose)
+            for i, one in enumerate(made):
+                one.run()
+                results.merge(one)
+                made[i] = one = None  # its images may fill the memory
+                yield results
 
 
 def _check_faces(faces):

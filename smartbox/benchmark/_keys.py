@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import sys
 import uuid
 
 import joblib
@@ -43,6 +44,21 @@ def key_of(one, piece):
     return one.keys[piece]
 
 
+def parents_of(one, piece):
+    """The pieces that a piece is made of."""
+    kind, *which = piece
+    return _RECIPES[kind](one, *which)[1]
+
+
+def n_threads():
+    """How many threads TensorFlow uses, or is going to: they decide how sums are split, and so the last bits of a training."""
+    if "tensorflow" in sys.modules:
+        chosen = sys.modules["tensorflow"].config.threading.get_intra_op_parallelism_threads()
+        if chosen:
+            return chosen
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def _world():
     """Versions, the code that joins pieces, and what decides the last bits of a network's output."""
     return {
@@ -54,6 +70,7 @@ def _world():
             code_of_module("smartbox.protocol"),
         ],
         "machine": platform.machine(),
+        "threads": n_threads(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", ""),
     }
 

@@ -122,6 +122,12 @@ _DETECTION_METRICS = {
     "[default: 'bench' in the user's cache folder, or in the one that SMARTBOX_CACHE names]",
 )
 @click.option("--no-cache", is_flag=True, help="Keep nothing but the results.")
+@click.option(
+    "--jobs",
+    type=int,
+    metavar="N",
+    help="Processes that share the work, -1 for as many as there are cores; the tables are the same.  [default: 1]",
+)
 @click.option("--quiet", is_flag=True, help="No progress, only the tables.")
 @click.pass_context
 def bench(
@@ -144,6 +150,7 @@ def bench(
     form,
     cache,
     no_cache,
+    jobs,
     quiet,
 ):
     """Train a face classifier, attack it, mitigate and detect the attacks; print the tables of the SmartBox paper.
@@ -152,6 +159,7 @@ def bench(
     standard error.
     """
     from smartbox.benchmark import Benchmark
+    from smartbox.benchmark._parallel import check_n_jobs
     from smartbox.benchmark._plan import check_image_size, check_metrics, make_plan
     from smartbox.benchmark._record_files import check_format
     from smartbox.benchmark._store import default_folder
@@ -161,6 +169,7 @@ def bench(
         metrics = (*_METRICS, *_DETECTION_METRICS[protocol])
     check_metrics(metrics, detectors)
     check_format(form)
+    check_n_jobs(jobs)
     if cache and no_cache:
         raise ValueError("--cache and --no-cache exclude each other: leave one out.")
     # Thirty passes do what sixty do to three digits; the class keeps sixty for faces that are harder than these.
@@ -182,6 +191,7 @@ def bench(
     faces = load_faces(data, image_shape, color=color, on_error=on_error)
     check_identities(faces.target_names[faces.target], data)  # here by the names of the folders
     import_tensorflow_quietly()
+    choices["n_jobs"] = jobs
     choices["cache"] = None if no_cache else cache or default_folder()
     _run(Benchmark(faces, **choices, verbose=0 if quiet else 1), len(plan.seeds), metrics, out, form, quiet)
 

@@ -135,3 +135,8 @@ def test_classes_that_are_not_there(run, no_work, tmp_path, monkeypatch, name, w
 
 def test_help_still_names_the_defaults():
     assert {"config", "preset"} <= {option.name for option in cli.bench.params} and _bench.bench is cli.bench
+
+
+def test_options_of_workers_and_cache_are_checked_before_any_work(run, no_work, tmp_path):
+    assert "expected n_jobs as a number of workers" in run("bench", "--jobs", 0)[2]
+    assert "exclude each other" in run("bench", "--cache", tmp_path, "--no-cache")[2]
