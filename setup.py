@@ -26,7 +26,7 @@ INSTALL = [
     "tomli>=2.0; python_version < '3.11'",
 ]
 EXTRAS = {
-    "test": ["pytest>=8.0", "ruff>=0.9", "selenium>=4.20"],
+    "test": ["pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.9", "selenium>=4.20"],
     "bench": ["adversarial-robustness-toolbox==1.20.1", "faiss-cpu>=1.9", "foolbox==3.3.4", "psutil>=5.9"],
     "parquet": ["pyarrow>=15.0"],
     "docs": ["sphinx>=7.0", "numpydoc>=1.6"],

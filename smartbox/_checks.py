@@ -138,6 +138,8 @@ def check_reach(value, image_shape, name, *, always):
         A reach that suits images of any size.
     """
     height, width = image_shape[:2]
+    if height is None:  # the model takes images of any size
+        return
     most = max(height, width, always)
     if value > most:
         raise ValueError(

@@ -223,7 +223,8 @@ def through(defenses, X, rng=None):
 
 def seeded(model, seed):
     """The model as `FaceModelMixin.seeded` has it; one of the user's own may not know of that."""
-    return model.seeded(int(seed)) if hasattr(model, "seeded") else model
+    # Asked of the class: one that hands on what it does not know to a model inside would be left out of the attack.
+    return model.seeded(int(seed)) if hasattr(type(model), "seeded") else model
 
 
 def draws_chance(part):

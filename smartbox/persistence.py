@@ -86,9 +86,10 @@ def load(path):
 
 def write(estimator, path, about=None):
     """As `save`, with what else the file shall say."""
+    if isinstance(estimator, BaseEstimator):
+        check_is_fitted(estimator)
     if not isinstance(estimator, BaseEstimator) or not isinstance(path, (str, os.PathLike)):
         raise ValueError(
-            f"expected a fitted estimator of SmartBox and a path, got {type(estimator).__name__} and {path!r}."
+            f"expected a fitted estimator of SmartBox and a path, got {type(estimator).__name__} and {path!r:.80}."
         )
-    check_is_fitted(estimator)
     (save_face if type(estimator) is FaceClassifier else save_estimator)(estimator, path, about=about)

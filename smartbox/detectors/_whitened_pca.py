@@ -15,7 +15,7 @@ from smartbox.detectors._pooled import nearest_clean
 from smartbox.detectors._rows import principal_coefficients
 
 _HELD_OUT = 0.2  # of the clean images
-_FEWEST = 10  # clean images: of a single one held out, sizes would have no spread
+_FEWEST = 4  # clean images: two to learn from, and two held out, since the size of one has no spread
 _LEAST_VARIANCE = 1e-12  # of a component, by the largest, to count in the rank; and of logarithms
 
 
@@ -101,11 +101,11 @@ class WhitenedPCADetector(TransformerMixin, BaseDetector):
         clean, attacked = X[y == 0], X[y == 1]
         if len(clean) < _FEWEST:
             raise ValueError(
-                f"expected at least {_FEWEST} clean images, a fifth of them to hold out, got {len(clean)}: pass more faces."
+                f"expected at least {_FEWEST} clean images, two of them to hold out, got {len(clean)}: pass more faces."
             )
         order = check_random_state(self.random_state).permutation(len(clean))
         held_out = np.zeros(len(clean), dtype=bool)
-        held_out[order[: max(1, int(_HELD_OUT * len(clean)))]] = True
+        held_out[order[: max(2, int(_HELD_OUT * len(clean)))]] = True
         self._decompose(clean[~held_out])
         of_held_out = held_out[nearest_clean(attacked, clean)]
         logs = [

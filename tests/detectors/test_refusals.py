@@ -35,7 +35,7 @@ def test_parameters(face, attacked, make, words):
         make(face).fit(X, y)
 
 
-@pytest.mark.parametrize(("detector", "fewest"), [(PCADetector(), 2), (WhitenedPCADetector(), 10)])
+@pytest.mark.parametrize(("detector", "fewest"), [(PCADetector(), 2), (WhitenedPCADetector(), 4)])
 def test_too_few_clean_images(attacked, detector, fewest):
     clean, adversarial = attacked.clean[: fewest - 1], attacked.X_adv[:20]
     y = np.repeat([0, 1], [len(clean), len(adversarial)])

@@ -77,5 +77,5 @@ def test_mistakes_are_told():
     X, y, _ = make_detection_set(example_images(n=6), 1 - example_images(n=6))
     with pytest.raises(ValueError, match=r"first below last, got first=0\.5 and last=0\.2"):
         WhitenedPCADetector(last=0.2).fit(X, y)
-    with pytest.raises(ValueError, match="at least 3 clean images"):
+    with pytest.raises(ValueError, match="at least 4 clean images"):
         WhitenedPCADetector().fit(X[4:], y[4:])
