@@ -94,6 +94,7 @@ PARAMETERS = {
     ],
     "Eyeglasses": [
         {"max_iter": 20},
+        {"max_iter": 5, "motion": 1.0, "batch_size": 5},
         {"max_iter": 60, "smoothness": 0.2, "printability": 0.2, "momentum": 0.0, "targeted": True, "batch_size": 5},
     ],
     "DeepFool": [{}, {"norm": "linf", "n_candidates": 3}],

@@ -8,6 +8,7 @@ from scipy.special import expit
 from smartbox._checks import as_number
 from smartbox._compat import Interval
 from smartbox.attacks._eyeglass_frame import spectacles, total_variation, unit_steepest, unprintability
+from smartbox.attacks._eyeglass_motion import Motion
 from smartbox.attacks._search import uphill, values_of
 from smartbox.base import BaseAttack
 
@@ -39,6 +40,9 @@ class Eyeglasses(BaseAttack):
         Weight of the frame's total variation beside the loss, for patches of colour that a camera can tell apart.
     printability : float, default=0.0
         Weight of the distance to printable colours, 16 levels in each channel, beside the loss.
+    motion : float, default=0.0
+        How far the frame may slip on the face: up to so many pixels down and across, and degrees of turn, either way, drawn anew
+        for each image in each step. The paper's for glasses to be worn is 4; the spectacles returned are where they belong.
     shared : bool, default=False
         Whether images with the same label in ``y`` show one person, who wears one frame on all of them; they must be in one
         batch.
@@ -47,7 +51,7 @@ class Eyeglasses(BaseAttack):
     batch_size : int, default=128
         Images at a time; without ``shared`` the result does not depend on it.
     random_state : int, RandomState or None, default=None
-        Draws a direction where the gradient is zero.
+        Draws the motions, and a direction where the gradient is zero.
     verbose : int, default=0
         Above 0 shows a progress bar.
 
@@ -61,8 +65,8 @@ class Eyeglasses(BaseAttack):
     The three gradients, of the loss, the variation and the printability, each have their largest entry brought to 1 before they
     are weighed, so that a weight of 1 counts as much as the loss. Colours are those of 8 bits after each step. The frame starts
     as the best of five grey ones, and stops when the label's probability is below 1 % (dodging) or above 95 % (impersonation),
-    in the mean over the wearer's images. Unlike the paper, a step that leaves [0, 1] is cut there rather than skipped, and
-    spectacles do not move on the face.
+    in the mean over the wearer's images. Unlike the paper, a step that leaves [0, 1] is cut there rather than skipped. With
+    ``motion`` one lucky place says little: all ``max_iter`` steps are taken, and the last frame is kept.
 
     References
     ----------
@@ -90,6 +94,7 @@ class Eyeglasses(BaseAttack):
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "smoothness": [Interval(Real, 0, None, closed="left")],
         "printability": [Interval(Real, 0, None, closed="left")],
+        "motion": [Interval(Real, 0, None, closed="left")],
         "shared": ["boolean"],
     }
 
@@ -103,6 +108,7 @@ class Eyeglasses(BaseAttack):
         momentum=0.4,
         smoothness=0.0,
         printability=0.0,
+        motion=0.0,
         shared=False,
         targeted=False,
         batch_size=128,
@@ -116,6 +122,7 @@ class Eyeglasses(BaseAttack):
         self.momentum = momentum
         self.smoothness = smoothness
         self.printability = printability
+        self.motion = motion
         self.shared = shared
         self.targeted = targeted
         self.batch_size = batch_size
@@ -129,18 +136,21 @@ class Eyeglasses(BaseAttack):
         fitting = _Fitting(X, wearer, mask, self._solid(model, X, y, wearer, mask), goal)
         velocity = np.zeros_like(fitting.frames)
         step = np.float32(as_number(self.step_size, "step_size"))
+        slips = rng.spawn(0)
         for _ in range(self.max_iter):
             rows = fitting.rows()
             if not rows.size:
                 break
-            worn = fitting.worn(rows)
+            motion = Motion(slips.uniform(3), self.motion, mask) if self.motion else None
+            worn = fitting.worn(rows, motion)
             values, logits, gradient, flat = uphill(
                 model, worn, y[rows], rng.take(rows), "odds", targeted=self.targeted
             )
-            won = self._reached(model, model.classes_[logits.argmax(axis=1)], y[rows])
-            fitting.note(rows, values, won)
+            if not motion:
+                fitting.note(rows, values, self._reached(model, model.classes_[logits.argmax(axis=1)], y[rows]))
             fitting.count(rows, flat)
-            direction = fitting.by_wearer(gradient.reshape(worn.shape), rows)
+            gradient = gradient.reshape(worn.shape)
+            direction = fitting.by_wearer(motion.pull_back(gradient) if motion else gradient, rows)
             velocity = np.float32(self.momentum) * velocity + step * self._direction(direction, fitting.frames, mask)
             fitting.move(velocity)
         rows = fitting.rows()
@@ -199,8 +209,12 @@ class _Fitting:
         """Images whose wearer is not yet far enough."""
         return np.flatnonzero(self.going[self.wearer])
 
-    def worn(self, rows):
-        return np.where(self.mask, self.frames[self.wearer[rows]], self.X[rows])
+    def worn(self, rows, motion=None):
+        frames = self.frames[self.wearer[rows]]
+        if motion is None:
+            return np.where(self.mask, frames, self.X[rows])
+        cover = motion.move(np.broadcast_to(self.mask, (*frames.shape[:-1], 1)).astype(frames.dtype))
+        return np.clip(self.X[rows] * (1 - cover) + motion.move(frames * self.mask), 0, 1)  # rounding may pass 1
 
     def best_worn(self):
         return np.where(self.mask, self.best[self.wearer], self.X)

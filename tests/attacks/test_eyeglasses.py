@@ -156,7 +156,8 @@ def test_a_mask_of_ones_own_and_a_defence_before_the_model(face):
 @pytest.mark.parametrize(
     "change",
     [{"mask": np.ones((3, 3), dtype=bool)}, {"mask": np.ones((16, 12))}, {"mask": np.zeros((16, 12), dtype=bool)},
-     {"momentum": 1.0}, {"step_size": 0.0}, {"step_size": "x"}, {"smoothness": -1.0}, {"max_iter": 0}, {"shared": "yes"}],
+     {"motion": -1.0}, {"momentum": 1.0}, {"step_size": 0.0}, {"step_size": "x"}, {"smoothness": -1.0}, {"max_iter": 0},
+     {"shared": "yes"}],
 )  # fmt: skip
 def test_mistakes_are_named(face, change):
     with pytest.raises(ValueError, match=next(iter(change))):
