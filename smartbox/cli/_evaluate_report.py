@@ -117,6 +117,6 @@ def show(folder, studies, *, verbose):
 
 def _sentence(test):
     return (
-        f"{test['first']} / {test['second']}: right only once in {test['n_only_a']} / {test['n_only_b']} cases, "
-        f"McNemar p = {test['pvalue']:.2g}"
+        f"{test['first']} / {test['second']}: {test['n_only_a']} right by the first alone, "
+        f"{test['n_only_b']} by the second alone, McNemar p = {test['pvalue']:.2g}"
     )

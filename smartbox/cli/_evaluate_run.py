@@ -14,6 +14,7 @@ from smartbox.cli._evaluate_rates import identification_figures
 from smartbox.metrics import cmc_curve, mcnemar_test
 
 _LOW = 0.5  # identification before any attack
+_FEW = 5  # people, of whom a threshold says little of others
 BEFORE, AFTER = "before attack", "after attack"
 CLEAN, TRANSFERRED, ADAPTIVE = "clean", "transferred", "adaptive"
 
@@ -206,11 +207,16 @@ class GalleryRun:
         rule = "equal error rates" if self.far is None else f"FAR {100 * self.far:g} %"
         return (
             f"{len(self.y)} probes{strangers}, {len(self.identities)} people enrolled (%, 95 % intervals over people); threshold "
-            f"{self.threshold:.4f}, at {rule} of {len(self.held_out)} other people"
+            f"{self.threshold:.4f}, at {rule} of {_people(len(self.held_out))}"
         )
 
     def remarks(self):
         """Why the figures may mean little."""
+        if len(self.held_out) < _FEW:
+            yield (
+                f"the threshold was set by {_people(len(self.held_out))}, who may be unlike all else: expect false accepts "
+                "far from the rate that it is meant for; add probes of more people."
+            )
         right = self.rows[BEFORE].figures["rank_1"][0]
         if right < _LOW:
             yield (
@@ -236,3 +242,7 @@ class GalleryRun:
             ]
             captions.append((texts, self.identities[best] == self.y[some]))
         return X, X_adv, self.y[some], self.defenses, captions
+
+
+def _people(count):
+    return f"{count} other {'person' if count == 1 else 'people'}"

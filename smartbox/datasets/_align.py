@@ -65,7 +65,7 @@ def align_faces(
         if wrong.any():
             raise ValueError(
                 f"expected first the eye at the left of the image, then that at the right, got {name}[{wrong.argmax()}] = "
-                f"{pairs[wrong.argmax()].tolist()}: exchange them."
+                f"{pairs[wrong.argmax()].tolist()}: turn the photo upright, or exchange them if the face is."
             )
     places = places * (width, height) - 0.5
     # As complex numbers: a pixel z of the result shows turn * z + shift of the image.

@@ -23,7 +23,7 @@ def as_faces(bunch: Bunch) -> Bunch:
         data : ndarray of shape (n_samples, height * width * channels), float32
             The same memory, one row an image.
         target, target_names : ndarrays of shapes (n_samples,), (n_identities,)
-            Identities and their names; only where the set has them.
+            Identities and their names; of a set without names they are counted from 0, and named as they were. Not of pairs.
         pairs : ndarray of int, shape (n_pairs, 2)
             Only of a set of pairs: positions of both images, for `smartbox.metrics.pair_scores`.
         is_genuine : ndarray of bool, shape (n_pairs,)
@@ -61,6 +61,10 @@ def as_faces(bunch: Bunch) -> Bunch:
     images = np.asarray(images)
     images = images[..., np.newaxis] if images.ndim == rank else images
     images = check_images(images.reshape(-1, *images.shape[-3:]), name="images" if pairs is None else "pairs")
+    if getattr(bunch, "target", None) is None:
+        raise ValueError(
+            "expected a set with target, one for each image or pair, got none: a plain array X becomes X[..., None]."
+        )
     if len(bunch.target) != len(images) // (1 if pairs is None else 2):
         raise ValueError(
             f"expected one target for each image or pair, got {len(bunch.target)} for {len(images)} images."
@@ -68,7 +72,11 @@ def as_faces(bunch: Bunch) -> Bunch:
     faces = Bunch(images=images, data=images.reshape(len(images), -1), DESCR=getattr(bunch, "DESCR", ""))
     if pairs is None:
         faces.target = np.asarray(bunch.target)
-        faces.target_names = np.asarray(getattr(bunch, "target_names", np.unique(faces.target).astype(str)))
+        if hasattr(bunch, "target_names"):
+            faces.target_names = np.asarray(bunch.target_names)
+        else:  # those of a part of a set may have gaps
+            known, faces.target = np.unique(faces.target, return_inverse=True)
+            faces.target_names = known.astype(str)
     else:
         faces.pairs = np.arange(len(images)).reshape(-1, 2)
         faces.is_genuine = np.asarray(bunch.target).astype(bool)

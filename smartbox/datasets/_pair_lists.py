@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
+from smartbox.datasets._images import image_extensions
+
 _CFP_LISTS = {"FF": ("Pair_list_F.txt", "Pair_list_F.txt"), "FP": ("Pair_list_F.txt", "Pair_list_P.txt")}
 _CFP_FILES = {"same.txt": True, "diff.txt": False}
 
@@ -83,7 +85,7 @@ def load_pairs(path: str | os.PathLike, *, filenames: ArrayLike | None = None) -
         rows, spellings = _read_cfp(path), _as_it_is
     else:
         lines = _lines(path)
-        is_ytf = "," in lines[0][1]
+        is_ytf = "," in lines[0][1] and "\t" not in lines[0][1]  # names may hold commas
         rows, spellings = (_read_ytf(path, lines), _robfr_too) if is_ytf else (_read_lfw(path, lines), _as_it_is)
     result = Bunch(
         names=np.array([row[1:3] for row in rows]),
@@ -212,7 +214,8 @@ def _bare(name):
     """A name with forward slashes and without extension."""
     name = str(name).replace("\\", "/")
     folder, slash, file = name.rpartition("/")
-    return folder + slash + (file.rpartition(".")[0] or file)
+    stem, dot, extension = file.rpartition(".")
+    return folder + slash + (stem if stem and f"{dot}{extension}".lower() in image_extensions() else file)
 
 
 def _as_it_is(name):

@@ -210,8 +210,20 @@ def test_olivetti_names_nobody():
         (Bunch(pairs=np.zeros((2, 3, 4, 5)), target=[0, 1]), "pairs of shape"),
         (Bunch(images=np.full((2, 4, 5), 200.0), target=[0, 1]), "divide by 255"),
         (Bunch(images=np.zeros((2, 4, 5)), target=[0]), "got 1 for 2 images"),
+        (Bunch(images=np.zeros((2, 4, 5))), "expected a set with target"),
     ],
 )
 def test_other_sets_are_refused(bunch, message):
     with pytest.raises(ValueError, match=message):
         as_faces(bunch)
+
+
+def test_a_part_of_a_set_keeps_its_names():
+    faces = as_faces(Bunch(images=np.zeros((3, 4, 5)), target=np.array([5, 9, 5])))
+    assert faces.target_names[faces.target].tolist() == ["5", "9", "5"]
+
+
+def test_a_dot_in_a_name_is_no_extension(write):
+    files = ["J.R/J.R_0001", "J.R/J.R_0002", "Lee, Ann/Lee, Ann_0001.jpg"]
+    found = load_pairs(write("Lee, Ann\t1\tJ.R\t2\nJ.R\t1\t2\n"), filenames=files)
+    assert found.pairs.tolist() == [[2, 1], [0, 1]]
