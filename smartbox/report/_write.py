@@ -88,8 +88,8 @@ def write_tables(folder, out=None, *, format="markdown", other=None):
     >>> faces = make_faces(n_identities=4, n_images=12, image_shape=(32, 28))
     >>> folder = mkdtemp()
     >>> _ = Benchmark(faces, attacks=["fgsm"], detectors=[], parameters={"network.epochs": 2}).run().save(folder)
-    >>> [path.name for path in write_tables(folder)][:2]
-    ['recognition.md', 'mitigation.md']
+    >>> "recognition.md" in [path.name for path in write_tables(folder)]
+    True
     """
     if format not in FORMATS:
         raise ValueError(f"expected format as one of {', '.join(FORMATS)}, got {format!r}.")
