@@ -198,6 +198,7 @@ ATTACKS = {
     "pgd l2": partial(PGD, eps=0.5, norm="l2", max_iter=4, n_restarts=2),
     "mifgsm": partial(MIFGSM, eps=0.1, max_iter=3),
     "cw": partial(CarliniL2, binary_search_steps=2, max_iter=4, initial_const=1.0, init="ddn", eot_iter=3),
+    "ead": partial(EAD, binary_search_steps=1, max_iter=3, initial_const=1.0, eot_iter=3),
     "autoattack": partial(AutoAttack, eps=0.1, version="rand", max_iter=2),
     "standard": partial(AutoAttack, eps=0.05, max_iter=1, n_targets=1, max_queries=2),
     "deepfool": partial(DeepFool, max_iter=2, n_candidates=3),

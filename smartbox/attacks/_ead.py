@@ -42,6 +42,9 @@ class EAD(PenaltyAttack):
     shrinkage : {"paper", "prox"}, default="paper"
         The threshold below which a pixel's change becomes none: ``beta`` as published, or ``beta`` times the step
         length, which solves the problem as stated. See Notes.
+    eot_iter : int or None, default=None
+        Draws of the chance in a Pipeline's steps over which gradients are averaged and success is judged; None takes 20. Without
+        chance it is not used.
     targeted : bool, default=False
         Whether ``y`` is where to go, not what to leave.
     batch_size : int, default=128
@@ -112,6 +115,7 @@ class EAD(PenaltyAttack):
         init="image",
         abort_early=True,
         shrinkage="paper",
+        eot_iter=None,
         targeted=False,
         batch_size=128,
         random_state=None,
@@ -128,6 +132,7 @@ class EAD(PenaltyAttack):
         self.init = init
         self.abort_early = abort_early
         self.shrinkage = shrinkage
+        self.eot_iter = eot_iter
         self.targeted = targeted
         self.batch_size = batch_size
         self.random_state = random_state
