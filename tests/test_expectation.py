@@ -11,6 +11,7 @@ from smartbox._expectation import ExpectedModel
 from smartbox.attacks import (
     APGD,
     DDN,
+    EAD,
     FGSM,
     MIFGSM,
     PGD,
