@@ -9,19 +9,31 @@ import numpy as np
 from smartbox._losses import label_loss
 from smartbox._progress import progress_bar
 
-_PYTHON_RANDOM = threading.RLock()
+_ONE_AT_A_TIME = threading.RLock()  # searches may fit in several threads
+_DRAWS = [name for name, one in vars(random).items() if isinstance(getattr(one, "__self__", None), random.Random)]
 
 
 @contextmanager
 def seeded_layers(rng):
-    """Keras draws seeds of layers from Python's generator: seed it, and put its state back after."""
-    with _PYTHON_RANDOM:  # searches may fit in several threads
-        state = random.getstate()
-        random.seed(int(rng.randint(2**31 - 1)))
+    """Keras draws seeds of layers from Python's generator: within the block this thread draws from one that is seeded.
+
+    The functions of `random` are replaced, not its generator seeded: threads of others (a notebook's, a cluster's) draw from that
+    at any moment, and each draw of theirs would make other layers.
+    """
+    own, mine = random.Random(int(rng.randint(2**31 - 1))), threading.get_ident()
+
+    def of_this_thread(usual, seeded):
+        return lambda *args, **kwargs: (seeded if threading.get_ident() == mine else usual)(*args, **kwargs)
+
+    with _ONE_AT_A_TIME:
+        usual_draws = {name: getattr(random, name) for name in _DRAWS}
+        for name, usual in usual_draws.items():
+            setattr(random, name, of_this_thread(usual, getattr(own, name)))
         try:
             yield
         finally:
-            random.setstate(state)
+            for name, usual in usual_draws.items():
+                setattr(random, name, usual)
 
 
 def make_optimizer(optimizer, learning_rate, n_steps):

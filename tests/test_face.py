@@ -172,6 +172,25 @@ def test_python_random_state_survives_a_failing_builder():
     assert random.random() == expected
 
 
+def test_draws_of_other_threads_change_no_layer_and_are_not_seeded():
+    """As a notebook's or a cluster's threads draw at any moment."""
+    drawn = []
+
+    def draws(between=lambda: None):
+        with seeded_layers(np.random.RandomState(0)):
+            first = random.randint(1, 10**9)
+            between()
+            return first, random.randint(1, 10**9)
+
+    def in_another_thread():
+        other = threading.Thread(target=lambda: drawn.append(random.random()))
+        other.start()
+        other.join()
+
+    assert draws(in_another_thread) == draws(in_another_thread) == draws()
+    assert drawn[0] != drawn[1]
+
+
 def test_threads_that_build_at_once_do_not_share_draws():
     draws = {}
     barrier = threading.Barrier(2)

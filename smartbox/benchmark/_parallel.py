@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import joblib
@@ -88,13 +89,25 @@ def _make_wave(wave, store, n_jobs, what, verbose):
         tasks = _tasks(left)
         say(f"{what}: {len(left)} pieces in {len(tasks)} tasks", enabled=verbose)
         try:
-            with joblib.parallel_config(backend="loky", inner_max_num_threads=n_threads()):
+            with _workers():
                 joblib.Parallel(n_jobs=n_jobs, batch_size=1)(joblib.delayed(_work)(*task) for task in tasks)
             return
         except Exception as error:
             if type(error).__name__ not in _DEATHS or attempt == _TRIES:
                 raise
             say(f"{what}: a worker died ({type(error).__name__}); trying what is left again", enabled=verbose)
+
+
+def _workers():
+    """The cluster that the caller has chosen for joblib; else processes here."""
+    if _is_cluster():
+        return nullcontext()
+    return joblib.parallel_config(backend="loky", inner_max_num_threads=n_threads())
+
+
+def _is_cluster():
+    backend, _ = joblib.parallel.get_active_backend()
+    return type(backend).__name__ == "DaskDistributedBackend"
 
 
 def _tasks(left):
@@ -192,7 +205,7 @@ def _asked_for(plan):
 
 def can_share(n_jobs):
     """Whether there is more than one worker."""
-    return n_jobs is not None and joblib.effective_n_jobs(n_jobs) > 1
+    return _is_cluster() or (n_jobs is not None and joblib.effective_n_jobs(n_jobs) > 1)
 
 
 def check_n_jobs(n_jobs):
