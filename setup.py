@@ -23,12 +23,14 @@ INSTALL = [
     "scikit-learn>=1.6",
     "scipy>=1.11",
     "tensorflow>=2.18",
+    "threadpoolctl>=3.2",
     "tomli>=2.0; python_version < '3.11'",
 ]
 EXTRAS = {
-    "test": ["pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.9", "selenium>=4.20"],
+    "test": ["distributed>=2024.1", "pytest>=8.0", "pytest-xdist>=3.5", "ruff>=0.9", "selenium>=4.20"],
     "bench": ["adversarial-robustness-toolbox==1.20.1", "faiss-cpu>=1.9", "foolbox==3.3.4", "psutil>=5.9"],
     "parquet": ["pyarrow>=15.0"],
+    "dask": ["distributed>=2024.1"],
     "docs": ["sphinx>=7.0", "numpydoc>=1.6"],
 }
 

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from smartbox._checks import check_images
-from smartbox.benchmark._parallel import can_share, check_n_jobs, make_all
+from smartbox.benchmark._parallel import alone, can_share, check_n_jobs, make_all
 from smartbox.benchmark._pass import Pass
 from smartbox.benchmark._plan import check_detector_layers, check_image_size, make_plan
 from smartbox.benchmark._results import Results, provenance
@@ -52,8 +52,9 @@ class Benchmark:
         or seeds computes only those. Several runs may share it. None keeps nothing.
     n_jobs : int, optional
         Processes that share the work, -1 for as many as there are cores; they hand over by ``cache``, or a temporary folder.
-        Each has as many threads as this process, since their number decides the last bits of a training. None is one. Results
-        are saved seed after seed only once all is made.
+        Each has as many threads as this process, since their number decides the last bits of a training. None is one. Within
+        ``joblib.parallel_config(backend="dask")`` the workers of the cluster share it, all that there are unless a number is
+        given; they must all see the cache at its path. Results are saved seed after seed only once all is made.
     verbose : int, default=0
         Above 0 shows progress.
 
@@ -148,7 +149,8 @@ class Benchmark:
                     one.split()
                 make_all(made, store, n_jobs=self.n_jobs, verbose=self.verbose)
             for i, one in enumerate(made):
-                one.run()
+                with alone():
+                    one.run()
                 results.merge(one)
                 made[i] = one = None  # its images may fill the memory
                 yield results

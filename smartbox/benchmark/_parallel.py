@@ -1,6 +1,7 @@
 """The pieces of a run made by several processes, which hand them over through the store."""
 
 import hashlib
+import platform
 import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,10 +21,8 @@ from smartbox.benchmark._trainings import trainings_of
 from smartbox.defenses._retrained import RetrainedClassifier
 
 _TRIES = 3  # after workers have died
-_DEATHS = (
-    "TerminatedWorkerError",
-    "BrokenProcessPool",
-)  # named, not imported: joblib's copy of loky has no public name
+# Named, not imported: joblib's copy of loky has no public name, and not everybody has dask.
+_DEATHS = ("TerminatedWorkerError", "BrokenProcessPool", "KilledWorker")
 
 
 @dataclass
@@ -43,6 +42,11 @@ class Order:
 
         store = Store(self.folder)
         faces = store.get(self.data)
+        if faces is None:
+            raise OSError(
+                f"a worker on {platform.node()} finds no faces in the cache {store.folder}: expected a folder that all workers "
+                "see at the same path; choose one with --cache (in Python cache=)."
+            )
         one = Pass(faces["images"], faces["target"], {}, self.plan, self.seed, store=store, keys=self.keys)
         one.split()
         return one
@@ -99,15 +103,21 @@ def _make_wave(wave, store, n_jobs, what, verbose):
 
 
 def _workers():
-    """The cluster that the caller has chosen for joblib; else processes here."""
+    """A cluster if the caller has chosen one for joblib; else processes here."""
     if _is_cluster():
         return nullcontext()
     return joblib.parallel_config(backend="loky", inner_max_num_threads=n_threads())
 
 
 def _is_cluster():
+    """Other backends of joblib are not asked: threads would share what a worker keeps, and TensorFlow must not be forked."""
     backend, _ = joblib.parallel.get_active_backend()
     return type(backend).__name__ == "DaskDistributedBackend"
+
+
+def alone():
+    """Within the block a pass does its own work, and a cluster is not asked for the small things that scikit-learn shares out."""
+    return joblib.parallel_config(backend="sequential") if _is_cluster() else nullcontext()
 
 
 def _tasks(left):
@@ -131,7 +141,7 @@ def _work(order, pieces):
         _passes.clear()
         _passes[key] = order.begin()
     one = _passes[key]
-    with threadpool_limits(order.threads):  # of NumPy's products
+    with threadpool_limits(order.threads), joblib.parallel_config(backend="sequential"):  # of NumPy's products; no tasks of tasks
         if all(_can_be_made(one, piece) for piece in pieces):
             if pieces[0][0] == "scored":
                 _, _, _, *faces = pieces[0]

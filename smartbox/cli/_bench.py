@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from smartbox.cli._cluster import check_scheduler, cluster
 from smartbox.cli._config import config_options, settings_of_files
 from smartbox.cli._faces import data_option, load_faces, on_error_option
 from smartbox.cli._options import Names, Shape, parse_settings
@@ -128,6 +129,12 @@ _DETECTION_METRICS = {
     metavar="N",
     help="Processes that share the work, -1 for as many as there are cores; the tables are the same.  [default: 1]",
 )
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Of a dask cluster whose workers share the work, e.g. tcp://host:8786; they must see the cache at the same path. Needs "
+    "pip install 'smartbox[dask]'.",
+)
 @click.option("--quiet", is_flag=True, help="No progress, only the tables.")
 @click.pass_context
 def bench(
@@ -151,6 +158,7 @@ def bench(
     cache,
     no_cache,
     jobs,
+    scheduler,
     quiet,
 ):
     """Train a face classifier, attack it, mitigate and detect the attacks; print the tables of the SmartBox paper.
@@ -170,6 +178,7 @@ def bench(
     check_metrics(metrics, detectors)
     check_format(form)
     check_n_jobs(jobs)
+    check_scheduler(scheduler)
     if cache and no_cache:
         raise ValueError("--cache and --no-cache exclude each other: leave one out.")
     # Thirty passes do what sixty do to three digits; the class keeps sixty for faces that are harder than these.
@@ -193,7 +202,8 @@ def bench(
     import_tensorflow_quietly()
     choices["n_jobs"] = jobs
     choices["cache"] = None if no_cache else cache or default_folder()
-    _run(Benchmark(faces, **choices, verbose=0 if quiet else 1), len(plan.seeds), metrics, out, form, quiet)
+    with cluster(scheduler):
+        _run(Benchmark(faces, **choices, verbose=0 if quiet else 1), len(plan.seeds), metrics, out, form, quiet)
 
 
 def _run(benchmark, n_seeds, metrics, out, form, quiet):

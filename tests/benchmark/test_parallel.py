@@ -2,9 +2,12 @@
 
 import os
 import signal
+import threading
 
+import joblib
 import pytest
 from joblib.externals.loky import get_reusable_executor
+from sklearn.utils import Bunch
 
 from smartbox.attacks import FGSM
 from smartbox.benchmark import Benchmark
@@ -75,6 +78,40 @@ def test_workers_make_the_same_tables(faces, n_deaths, tmp_path, monkeypatch):
     shared = Benchmark(faces, **choices, n_jobs=2).run()
     assert os.listdir(deaths) == []
     assert exactly(shared.tables) == exactly(Benchmark(faces, **choices).run().tables)
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_of_which_a_worker_is_killed_makes_the_same_tables(faces, tmp_path):
+    """A worker is killed once the first pieces are there, so in the middle of others."""
+    distributed = pytest.importorskip("distributed")
+    many = {**CHOICES, "seeds": (0, 1)}
+    cluster = distributed.LocalCluster(n_workers=4, threads_per_worker=1, processes=True, dashboard_address=None)
+    with cluster, distributed.Client(cluster) as client, joblib.parallel_config(backend="dask"):
+        victim = next(iter(client.run(os.getpid).values()))
+        killed, over = [], threading.Event()
+
+        def kill():
+            while not over.wait(0.05):
+                if len(list(tmp_path.rglob("*.piece"))) > 4:
+                    os.kill(victim, signal.SIGKILL)
+                    killed.append(victim)
+                    return
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            shared = Benchmark(faces, **many, cache=tmp_path).run()
+        finally:
+            over.set()
+            killer.join()
+        assert killed and victim not in client.run(os.getpid).values()
+    assert exactly(shared.tables) == exactly(Benchmark(faces, **many).run().tables)
+
+
+def test_a_cluster_that_does_not_see_the_cache_says_so(faces, tmp_path):
+    order = parallel.Order(str(tmp_path), "0" * 64, Bunch(), 0, {}, 1)
+    with pytest.raises(OSError, match=r"finds no faces in the cache .* choose one with --cache"):
+        order.begin()
 
 
 @pytest.mark.slow

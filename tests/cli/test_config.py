@@ -140,3 +140,17 @@ def test_help_still_names_the_defaults():
 def test_options_of_workers_and_cache_are_checked_before_any_work(run, no_work, tmp_path):
     assert "expected n_jobs as a number of workers" in run("bench", "--jobs", 0)[2]
     assert "exclude each other" in run("bench", "--cache", tmp_path, "--no-cache")[2]
+
+
+def test_a_cluster_that_nobody_can_call(run, no_work, folder, monkeypatch):
+    options = "bench", "--data", folder, *TINY, "--scheduler", "tcp://127.0.0.1:9"
+    monkeypatch.setattr("smartbox.cli._cluster.find_spec", lambda name: None)
+    assert "pip install 'smartbox[dask]'" in run(*options)[2]
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_does_not_answer(run, no_work, folder, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("smartbox.cli._cluster._SECONDS", 1)
+    code, _, err = run("bench", "--data", folder, *TINY, "--scheduler", "tcp://127.0.0.1:9")
+    assert code == 2 and "no dask scheduler answers at 'tcp://127.0.0.1:9'" in err
