@@ -1,11 +1,16 @@
-"""Progress on standard error, shown only when asked for: a bar on a terminal, plain lines in a file or a pipe."""
+"""Progress on standard error, shown only when asked for: a bar on a terminal, plain lines in a file or a pipe.
 
+Every line is also told to the logger ``smartbox``.
+"""
+
+import logging
 import sys
 import time
 from contextlib import contextmanager
 
 _SECONDS_BETWEEN_LINES = 30  # of one long step; a step that has finished is always noted
 _WIDE = 100  # columns of a terminal with room for more
+_log = logging.getLogger("smartbox")
 
 
 @contextmanager
@@ -24,8 +29,17 @@ def progress_bar(description, total, *, enabled):
 
 def say(text, *, enabled):
     """One line of progress."""
+    _log.info("%s", text)
     if enabled:
         print(text, file=sys.stderr, flush=True)
+
+
+def spoken(seconds):
+    """A time as one would say it: "45 s", "12 min", "2 h 5 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @contextmanager

@@ -6,8 +6,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from smartbox._checks import check_images
+from smartbox.benchmark._journal import Journal
 from smartbox.benchmark._parallel import alone, can_share, check_n_jobs, make_all
 from smartbox.benchmark._pass import Pass
+from smartbox.benchmark._pieces import levels_of
 from smartbox.benchmark._plan import check_detector_layers, check_image_size, make_plan
 from smartbox.benchmark._results import Results, provenance
 from smartbox.benchmark._store import Store
@@ -56,7 +58,8 @@ class Benchmark:
         ``joblib.parallel_config(backend="dask")`` the workers of the cluster share it, all that there are unless a number is
         given; they must all see the cache at its path. Results are saved seed after seed only once all is made.
     verbose : int, default=0
-        Above 0 shows progress.
+        Above 0 shows progress. The logger ``smartbox`` is told it anyway: of each piece of the run what it took, how far the
+        whole is and what is left, in words and in the record's ``event``.
 
     Examples
     --------
@@ -144,10 +147,14 @@ class Benchmark:
                 folder = stack.enter_context(TemporaryDirectory())
             store, sha1 = None if folder is None else Store(folder), results.provenance["data"]["sha1"]
             made = [Pass(X, y, names, plan, seed, self.verbose, store=store, data_key=sha1) for seed in plan.seeds]
+            for one in made if can_share(self.n_jobs) else made[:1]:
+                one.split()
+            planned = [*levels_of(made[0]), *(("costs", name) for name in plan.detector)]
+            journal = Journal(planned, plan.seeds, self.verbose)
+            for one in made:
+                one.journal = journal
             if can_share(self.n_jobs):
-                for one in made:
-                    one.split()
-                make_all(made, store, n_jobs=self.n_jobs, verbose=self.verbose)
+                make_all(made, store, n_jobs=self.n_jobs, journal=journal, verbose=self.verbose)
             for i, one in enumerate(made):
                 with alone():
                     one.run()

@@ -242,7 +242,8 @@ def scored(one, name, label, attack, *against):
 def score_together(one, which, attack, *against):
     """Of several detectors on the same faces at once, since those that look into the network can share its pass."""
     left = [pair for pair in which if not one.has(("scored", *pair, attack, *against))]
-    found = detection_scores({pair: one.get("detector", *pair) for pair in left}, faces(one, attack, *against))
+    with one.journal.making(one.seed, *(("scored", *pair, attack, *against) for pair in left)):
+        found = detection_scores({pair: one.get("detector", *pair) for pair in left}, faces(one, attack, *against))
     for pair, scores in found.items():
         one.keep(("scored", *pair, attack, *against), {"score": scores})
 

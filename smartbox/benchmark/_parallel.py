@@ -13,12 +13,10 @@ from threadpoolctl import threadpool_limits
 
 from smartbox._progress import say
 from smartbox.benchmark import _making as making
+from smartbox.benchmark._journal import Journal
 from smartbox.benchmark._keys import key_of, n_threads, parents_of
-from smartbox.benchmark._one_seed import CLEAN, NETWORK, UNDEFENDED
-from smartbox.benchmark._signs import searches
+from smartbox.benchmark._pieces import levels_of
 from smartbox.benchmark._store import Store
-from smartbox.benchmark._trainings import trainings_of
-from smartbox.defenses._retrained import RetrainedClassifier
 
 _TRIES = 3  # after workers have died
 # Named, not imported: joblib's copy of loky has no public name, and not everybody has dask.
@@ -52,7 +50,7 @@ class Order:
         return one
 
 
-def make_all(passes, store, *, n_jobs, verbose=0):
+def make_all(passes, store, *, n_jobs, journal, verbose=0):
     """Make every piece of some passes that is not in the store, those first that others are made of.
 
     Times are left to the process itself, when all is quiet. A worker that dies is replaced, and what is left tried again.
@@ -64,6 +62,7 @@ def make_all(passes, store, *, n_jobs, verbose=0):
     store : Store
     n_jobs : int
         As of joblib.
+    journal : Journal
 
     Returns
     -------
@@ -75,17 +74,20 @@ def make_all(passes, store, *, n_jobs, verbose=0):
         return False
     waves = {}
     for one in passes:
-        levels = _levels(one)
+        levels = levels_of(one)
         keys = {piece: key_of(one, piece) for piece in levels}
         order = Order(str(store.folder), data, one.plan, one.seed, keys, n_threads())
         for piece, level in levels.items():
             waves.setdefault(level, []).append((order, piece))
-    for level in sorted(waves):
-        _make_wave(waves[level], store, n_jobs, f"wave {level + 1} of {len(waves)}", verbose)
+    with _workers():
+        journal.n_workers = joblib.effective_n_jobs(-1 if n_jobs is None else n_jobs)
+        for level in sorted(waves):
+            _make_wave(waves[level], store, n_jobs, f"wave {level + 1} of {len(waves)}", journal, verbose)
+    journal.n_workers = 1
     return True
 
 
-def _make_wave(wave, store, n_jobs, what, verbose):
+def _make_wave(wave, store, n_jobs, what, journal, verbose):
     for attempt in range(1 + _TRIES):
         left = [(order, piece) for order, piece in wave if not store.path(order.keys[piece]).exists()]
         if not left:
@@ -93,8 +95,10 @@ def _make_wave(wave, store, n_jobs, what, verbose):
         tasks = _tasks(left)
         say(f"{what}: {len(left)} pieces in {len(tasks)} tasks", enabled=verbose)
         try:
-            with _workers():
-                joblib.Parallel(n_jobs=n_jobs, batch_size=1)(joblib.delayed(_work)(*task) for task in tasks)
+            work = joblib.Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
+            for made in work(joblib.delayed(_work)(*task) for task in tasks):
+                for each in made:
+                    journal.made(*each)
             return
         except Exception as error:
             if type(error).__name__ not in _DEATHS or attempt == _TRIES:
@@ -134,13 +138,14 @@ _passes = {}  # of a worker, the last one: so that a network is compiled once
 
 
 def _work(order, pieces):
-    """In a worker: make some pieces, which stay in the store."""
+    """In a worker: make some pieces, which stay in the store; return seed, piece and seconds of all that had to be made."""
     _like_the_others(order.threads)
     key = order.folder, order.data, order.seed, joblib.hash(order.keys)
     if key not in _passes:
         _passes.clear()
         _passes[key] = order.begin()
     one = _passes[key]
+    one.journal = Journal()
     with threadpool_limits(order.threads), joblib.parallel_config(backend="sequential"):  # of NumPy's products; no tasks of tasks
         if all(_can_be_made(one, piece) for piece in pieces):
             if pieces[0][0] == "scored":
@@ -150,6 +155,7 @@ def _work(order, pieces):
                 one.get(*pieces[0])
     for piece in [piece for piece, value in one.pieces.items() if isinstance(value, dict)]:
         del one.pieces[piece]  # images of many attacks would fill the memory
+    return one.journal.all_made
 
 
 def _can_be_made(one, piece):
@@ -165,52 +171,6 @@ def _like_the_others(threads):
         import tensorflow
 
         tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
-
-
-def _levels(one):
-    """Every piece that a pass will ask for, but for times, and how many others stand before it in a row."""
-    levels = {}
-
-    def visit(piece):
-        if piece not in levels:
-            levels[piece] = 1 + max((visit(parent) for parent in parents_of(one, piece)), default=-1)
-        return levels[piece]
-
-    for piece in _asked_for(one.plan):
-        visit(piece)
-    return levels
-
-
-def _asked_for(plan):
-    defenses, attacks = list(plan.defense), list(plan.attack)
-    for defense in (UNDEFENDED, *defenses):
-        yield "recognised", defense, CLEAN
-        for attack in attacks:
-            yield "recognised", defense, attack, NETWORK
-    for defense in defenses:
-        for attack in attacks:
-            yield "recognised", defense, attack, "defense", defense
-        if plan.check_masking:
-            yield from (("searched", defense, first) for first in set(searches(plan.attack).values()))
-    if not plan.detector:
-        return
-    for label, _, met in trainings_of(plan):
-        for name in plan.detector:
-            yield "scored", name, label, CLEAN
-            for attack in met:
-                yield "scored", name, label, attack, NETWORK
-                if plan.protocol == "committed":
-                    yield "scored", name, label, attack, "detector", name
-                    yield "recognised", UNDEFENDED, attack, "detector", name
-    if plan.guard:
-        mitigating = [name for name in defenses if not isinstance(plan.defense[name], RetrainedClassifier)]
-        for detector in plan.detector:
-            for then in (making.REJECTION, *mitigating):
-                yield "guarded", detector, then, CLEAN
-                for attack in attacks:
-                    yield "guarded", detector, then, attack, NETWORK
-                    against = ("detector", detector) if then == making.REJECTION else ("guard", detector, then)
-                    yield "guarded", detector, then, attack, *against
 
 
 def can_share(n_jobs):

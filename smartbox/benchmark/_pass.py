@@ -9,6 +9,7 @@ from smartbox._progress import say
 from smartbox.benchmark import _making as making
 from smartbox.benchmark._detection import detect
 from smartbox.benchmark._guard import guard
+from smartbox.benchmark._journal import Journal
 from smartbox.benchmark._keys import key_of
 from smartbox.benchmark._mitigation import mitigate
 from smartbox.benchmark._one_seed import CLEAN, NETWORK, UNDEFENDED
@@ -37,16 +38,19 @@ class Pass:
     data_key: str = ""
     pieces: dict = field(default_factory=dict)
     keys: dict = field(default_factory=dict)
+    journal: Journal = field(default_factory=Journal)
 
     def run(self):
         """Do everything, and return the pass itself."""
-        self.split()
+        if self.recorder is None:
+            self.split()
         mitigate(self)
         if self.plan.detector:
             detect(self)
             if self.plan.guard:
                 guard(self)
         self._keep_example()
+        self.journal.ended(self.seed)
         return self
 
     def split(self):
@@ -69,7 +73,9 @@ class Pass:
         """A piece; see `_making` for the kinds. It is made only if it is neither here nor in the store."""
         piece = (kind, *which)
         if not self.has(piece):
-            self.keep(piece, making.MAKERS[kind](self, *which))
+            with self.journal.making(self.seed, piece):
+                made = making.MAKERS[kind](self, *which)
+            self.keep(piece, made)
         return self.pieces[piece]
 
     def has(self, piece):
@@ -78,6 +84,7 @@ class Pass:
             found = self.store.get(key_of(self, piece))
             if found is not None:
                 self.pieces[piece] = making.rejoined(self, piece, found)
+                self.journal.fetched(self.seed, piece)
         return piece in self.pieces
 
     def keep(self, piece, made):

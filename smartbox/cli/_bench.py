@@ -7,6 +7,7 @@ import click
 from smartbox.cli._cluster import check_scheduler, cluster
 from smartbox.cli._config import config_options, settings_of_files
 from smartbox.cli._faces import data_option, load_faces, on_error_option
+from smartbox.cli._logs import LOG, logged, tell
 from smartbox.cli._options import Names, Shape, parse_settings
 from smartbox.cli._terminal import Interrupted, check_writable, console, import_tensorflow_quietly
 
@@ -135,6 +136,13 @@ _DETECTION_METRICS = {
     help="Of a dask cluster whose workers share the work, e.g. tcp://host:8786; they must see the cache at the same path. Needs "
     "pip install 'smartbox[dask]'.",
 )
+@click.option(
+    "--progress",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="On standard error: for people, or a JSON object a line for programs. What went on is in DIR/bench.log too.",
+)
 @click.option("--quiet", is_flag=True, help="No progress, only the tables.")
 @click.pass_context
 def bench(
@@ -159,6 +167,7 @@ def bench(
     no_cache,
     jobs,
     scheduler,
+    progress,
     quiet,
 ):
     """Train a face classifier, attack it, mitigate and detect the attacks; print the tables of the SmartBox paper.
@@ -181,6 +190,9 @@ def bench(
     check_scheduler(scheduler)
     if cache and no_cache:
         raise ValueError("--cache and --no-cache exclude each other: leave one out.")
+    as_json = progress == "json"
+    if quiet and as_json:
+        raise ValueError("--quiet and --progress json exclude each other: leave one out.")
     # Thirty passes do what sixty do to three digits; the class keeps sixty for faces that are harder than these.
     of_files = settings_of_files(ctx, attack=attacks, defense=defenses, detector=detectors)
     choices = {
@@ -202,11 +214,12 @@ def bench(
     import_tensorflow_quietly()
     choices["n_jobs"] = jobs
     choices["cache"] = None if no_cache else cache or default_folder()
-    with cluster(scheduler):
-        _run(Benchmark(faces, **choices, verbose=0 if quiet else 1), len(plan.seeds), metrics, out, form, quiet)
+    shows = not (quiet or as_json)
+    with logged(out / LOG, as_json=as_json), cluster(scheduler):
+        _run(Benchmark(faces, **choices, verbose=int(shows)), len(plan.seeds), metrics, out, form)
 
 
-def _run(benchmark, n_seeds, metrics, out, form, quiet):
+def _run(benchmark, n_seeds, metrics, out, form):
     """Save after each seed, and print what there is however it ends."""
     from smartbox.benchmark._tables import tables
     from smartbox.report import REPORT, write_report
@@ -227,10 +240,11 @@ def _run(benchmark, n_seeds, metrics, out, form, quiet):
                 terminal.print(table)
                 terminal.print()
     page = write_report(out)
-    if not quiet:
-        seconds, names = results.provenance["seconds"], ", ".join(path.name for path in paths)
-        click.echo(f"{seconds:.0f} s. Written to {out}: {names}", err=True)
-        click.echo(f"Report: {page}", err=True)
+    seconds, names = results.provenance["seconds"], [path.name for path in paths]
+    text = f"{seconds:.0f} s. Written to {out}: {', '.join(names)}\nReport: {page}"
+    tell("finished", text, seconds=seconds, folder=str(out), files=names, report=str(page))
+    if benchmark.verbose:
+        click.echo(text, err=True)
 
 
 def _what_is_left(results, n_saved, n_seeds, out):
@@ -238,5 +252,5 @@ def _what_is_left(results, n_saved, n_seeds, out):
     if n_saved < n_done:
         return f"{n_done} of {n_seeds} seeds complete, but not all files of the last one are written to {out}."
     if not n_saved:
-        return f"0 of {n_seeds} seeds complete, nothing was written."
+        return f"0 of {n_seeds} seeds complete, no results were written."
     return f"{n_saved} of {n_seeds} seeds complete and written to {out}."

@@ -14,6 +14,7 @@ from smartbox.benchmark import Benchmark
 from smartbox.benchmark import _parallel as parallel
 from smartbox.benchmark._keys import parents_of
 from smartbox.benchmark._pass import Pass
+from smartbox.benchmark._pieces import levels_of
 from smartbox.benchmark._plan import make_plan
 from tests.benchmark.test_store import CHOICES, exactly
 
@@ -48,7 +49,7 @@ def test_the_pieces_that_are_planned_are_those_that_a_pass_makes(faces, more):
     plan = make_plan(**ALL, parameters=parameters, **more)
     one = Pass(faces.images, faces.target, {}, plan, 0)
     one.split()
-    levels = parallel._levels(one)
+    levels = levels_of(one)
     assert all(levels[parent] < level for piece, level in levels.items() for parent in parents_of(one, piece))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("smartbox.benchmark._detection.detection_report", None)  # rows are not asked for

@@ -131,8 +131,9 @@ def test_control_c_ends_with_130_and_no_traceback(folder, tmp_path):
             process.kill()
     text = (tmp_path / "err").read_text()
     assert process.returncode == 130 and out == ""
-    assert "interrupted; 0 of 1 seeds complete, nothing was written." in text and "Traceback" not in text
-    assert os.listdir(tmp_path) == ["err"]
+    assert "interrupted; 0 of 1 seeds complete, no results were written." in text and "Traceback" not in text
+    assert sorted(os.listdir(tmp_path)) == ["err", "smartbox-results"]
+    assert os.listdir(tmp_path / "smartbox-results") == ["bench.log"]
 
 
 @pytest.mark.parametrize("arguments", ["--help", "-h", "", "bench --help", "bench -h", "list --help", "attack --help"])
