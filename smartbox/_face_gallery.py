@@ -198,9 +198,11 @@ class FaceGallery(CosineModel, ClassifierMixin, ImageEstimator):
         labels : ndarray of shape (n, k)
             The most similar one first.
         """
-        templates, embeddings = self._templates(), self._embed(X)
-        check_scalar(k, "k", Integral, min_val=1, max_val=len(self.identities_))
-        return self.identities_[templates.nearest(embeddings, k)]
+        templates, n = self._templates(), len(self.identities_)
+        check_scalar(k, "k", Integral)
+        if not 1 <= k <= n:
+            raise ValueError(f"expected k from 1 to {n}, the identities that are enrolled, got {k}: min(k, {n}) lists them all.")
+        return self.identities_[templates.nearest(self._embed(X), k)]
 
     def verify(self, X, claims):
         """Whether each image is the person that it claims to be: the cosine reaches ``threshold_``.

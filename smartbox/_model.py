@@ -294,10 +294,11 @@ def as_face_model(pipeline_or_estimator, *, detector=None, scale=1.0):
             f"expected a face model, got {type(found).__name__}, which has no {', '.join(missing)}: {cure}."
         )
     if not (hasattr(found, "classes_") and hasattr(found, "image_shape_")):
+        name = type(found).__name__
+        given = ", or use FaceClassifier.from_network for a trained network" if name == "FaceClassifier" else ""
         raise ValueError(
-            f"this {type(found).__name__} is not fitted (it has no classes_ or image_shape_), so there is "
-            "nothing to attack: call fit(X, y) first, or use FaceClassifier.from_network for a trained "
-            "network."
+            f"this {name} is not fitted (it has no classes_ or image_shape_), so there is nothing to attack: call fit "
+            f"first{given}."
         )
     return found
 

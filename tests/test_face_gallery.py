@@ -323,7 +323,7 @@ def test_one_identity_alone_is_recognised_or_unknown(embedder):
         (lambda g, X, y: g.fit(X, None), "target y is None"),
         (lambda g, X, y: g.verify(X, y), "no threshold yet: call calibrate"),
         (lambda g, X, y: g.calibrate(X, y).verify(X, ["who"] * 13), "claims holds labels"),
-        (lambda g, X, y: g.identify(X, k=5), "k == 5"),
+        (lambda g, X, y: g.identify(X, k=5), "k from 1 to .*, got 5"),
         (lambda g, X, y: g.partial_fit(X, np.arange(13)), "labels like those enrolled"),
         (lambda g, X, y: g.predict(X[:, :-1]), "expected images of shape"),
         (lambda g, X, y: g.set_params(unknown="ann").fit(X, y), "none of the labels"),

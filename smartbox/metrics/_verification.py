@@ -212,7 +212,7 @@ def tar_at_far(scores: ArrayLike, is_genuine: ArrayLike, far: float) -> float:
     >>> tar_at_far([4.0, 2.0, 3.0, 1.0], [True, True, False, False], far=0.5)
     1.0
     """
-    if not isinstance(far, Real) or not 0 <= far <= 1:
+    if isinstance(far, bool) or not isinstance(far, Real) or not 0 <= far <= 1:
         raise ValueError(f"far must be a rate in [0, 1], got {far!r}; divide a percentage by 100.")
     points = roc_points(scores, is_genuine)
     n_impostors = np.size(is_genuine) - np.count_nonzero(is_genuine)

@@ -163,7 +163,7 @@ def test_refuses_scores(metric, scores, genuine, message):
         metric(scores, genuine)
 
 
-@pytest.mark.parametrize("far", [-0.1, 5, "1%", np.nan])
+@pytest.mark.parametrize("far", [-0.1, 5, "1%", np.nan, True])
 def test_refuses_far(far):
     with pytest.raises(ValueError, match="divide a percentage"):
         tar_at_far([1.0, 2.0], [False, True], far)
