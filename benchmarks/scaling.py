@@ -1,8 +1,8 @@
 """What a run of the bench costs with more images, more people, larger images and more workers.
 
-Run ``python benchmarks/scaling.py``. From one middle size each of the four is varied alone, on synthetic faces; every run is a new
-process without a cache of earlier runs. The seconds of each kind of piece come from the run's own journal, those that a piece waits
-for another left out; of several workers they are added up, so that they may be more than the whole.
+Run ``python benchmarks/scaling.py``. From one middle size each of the four is varied alone, on synthetic faces; every run is a
+new process without a cache of earlier runs. The seconds of each kind of piece come from the run's own journal, without those that
+a piece waits for another; of several workers they are added up, so that they may be more than the whole.
 """
 
 import argparse
