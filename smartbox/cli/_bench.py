@@ -1,5 +1,6 @@
 """``smartbox bench``."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -228,7 +229,8 @@ def _run(benchmark, n_seeds, metrics, out, form):
     try:
         for results in benchmark.passes():
             (out / REPORT).unlink(missing_ok=True)  # an earlier run's would pass for this one's
-            paths = results.save(out, format=form)
+            with _room_for_results(out, benchmark.cache):
+                paths = results.save(out, format=form)
             n_saved += 1
     except KeyboardInterrupt as interrupt:
         click.echo(err=True)  # the line of a progress bar may be open
@@ -239,12 +241,26 @@ def _run(benchmark, n_seeds, metrics, out, form):
             for table in tables(results, metrics, terminal.width, n_seeds):
                 terminal.print(table)
                 terminal.print()
-    page = write_report(out)
+    with _room_for_results(out, benchmark.cache):
+        page = write_report(out)
     seconds, names = results.provenance["seconds"], [path.name for path in paths]
     text = f"{seconds:.0f} s. Written to {out}: {', '.join(names)}\nReport: {page}"
     tell("finished", text, seconds=seconds, folder=str(out), files=names, report=str(page))
     if benchmark.verbose:
         click.echo(text, err=True)
+
+
+@contextmanager
+def _room_for_results(out, cache):
+    """Within the block an error of the disk says what is lost, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        kept = "what the cache could keep is not computed again" if cache else "without a cache nothing is kept"
+        raise OSError(
+            f"cannot write all results to {out} ({error.strerror or error}): make room, or choose another folder with --out, and "
+            f"run again; {kept}."
+        ) from error
 
 
 def _what_is_left(results, n_saved, n_seeds, out):

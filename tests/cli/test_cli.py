@@ -1,6 +1,7 @@
 """The command line: what it prints where, what it writes, and how it ends."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -149,6 +150,18 @@ def test_interrupt_while_saving(run, folder, monkeypatch):
     monkeypatch.setattr(Results, "save", interrupted)
     code, _, err = run("bench", "--data", folder, *TINY, "--quiet")
     assert code == 130 and "1 of 1 seeds complete, but not all files" in err
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_full_disk_is_told_with_what_is_left(run, folder, monkeypatch, cached):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Results, "save", full)
+    code, out, err = run("bench", "--data", folder, *TINY, "--quiet", *([] if cached else ["--no-cache"]))
+    assert code == 2 and "Mitigation" in out  # the tables themselves are not lost
+    assert "cannot write all results to smartbox-results (No space left on device): make room" in err
+    assert ("what the cache could keep" in err) == cached
 
 
 def test_interrupt_while_loading(run, monkeypatch):
