@@ -28,7 +28,8 @@ class Benchmark:
         Names as ``smartbox list`` shows them; one that has an eps also with it, ``"pgd@2/255"``, so that a run may have several.
         AutoAttack meets mitigations with chance in its version "rand".
     defenses : sequence of str, default=("gaussian_blur",)
-        Input mitigations.
+        Mitigations: of images, or classifiers that take the network's place. Those that learn do so from the run's attacks;
+        "randomized_smoothing" stands on a network that is trained anew with its noise.
     detectors : sequence of str, default=("pca",)
         How they are trained and met says ``protocol``.
     parameters : dict, optional

@@ -17,9 +17,9 @@ from smartbox.benchmark import _making as making
 from smartbox.benchmark import _trainings
 from smartbox.benchmark._code import code_of_class, code_of_module, code_of_text
 from smartbox.benchmark._one_seed import CLEAN, UNDEFENDED
+from smartbox.benchmark._registry import CLASSIFIERS
 from smartbox.benchmark._trainings import lesson_rows, trainings_of
-from smartbox.defenses import GuardedClassifier
-from smartbox.defenses._retrained import RetrainedClassifier
+from smartbox.defenses import GuardedClassifier, NoiseTraining, RandomizedSmoothing
 from smartbox.metrics._cross_attack import trainings
 
 _VERSIONS = ("keras", "tensorflow", "numpy", "scikit-learn", "scipy")
@@ -110,10 +110,12 @@ def _network(one):
 
 def _defense(one, name):
     made, teachers = one.plan.defense[name], making.teachers(one.plan, name)
-    is_made_of_network = isinstance(made, RetrainedClassifier) or teachers
+    is_made_of_network = isinstance(made, CLASSIFIERS) or teachers
     recipe = [described(made), [described(one.plan.attack[attack]) for attack in teachers]]
-    if isinstance(made, RetrainedClassifier):
+    if isinstance(made, CLASSIFIERS):
         recipe.append(described(one.plan.network))
+    if isinstance(made, RandomizedSmoothing):
+        recipe.append(code_of_class(NoiseTraining))
     return recipe, [("network",)] if is_made_of_network else []
 
 

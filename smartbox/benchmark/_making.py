@@ -29,11 +29,12 @@ from smartbox.attacks import AutoAttack
 from smartbox.benchmark._cost import costs
 from smartbox.benchmark._one_seed import CLEAN, UNDEFENDED
 from smartbox.benchmark._records import REPORTED
+from smartbox.benchmark._registry import CLASSIFIERS
 from smartbox.benchmark._sharing import share_network
 from smartbox.benchmark._signs import random_search
 from smartbox.benchmark._trainings import allowed_fpr, lesson_rows, shares, trainings_of
 from smartbox.datasets import make_detection_set
-from smartbox.defenses import GuardedClassifier
+from smartbox.defenses import GuardedClassifier, NoiseTraining, RandomizedSmoothing
 from smartbox.defenses._retrained import RetrainedClassifier
 from smartbox.detectors import detection_scores
 
@@ -60,7 +61,7 @@ def defense(one, name):
     """A fitted mitigation.
 
     Those that learn from attacked faces do so from the run's: a classifier from its first attack, the others from all, a part
-    of the faces each.
+    of the faces each. Smoothing stands on the network trained anew with its noise.
     """
     made = one.seeded(clone(one.plan.defense[name]))
     is_classifier, parameters = isinstance(made, RetrainedClassifier), made.get_params(deep=False)
@@ -70,6 +71,10 @@ def defense(one, name):
         made.set_params(attack=attacks[0] if is_classifier else attacks)
         one.say(f"{name} learns from {' + '.join(names)}")
     X, y = one.training.X, one.training.y
+    if isinstance(made, RandomizedSmoothing):
+        one.say(f"{name} stands on a network that learns with noise of {made.sigma:g}")
+        noisy = one.seeded(NoiseTraining(one.model(), sigma=made.sigma))
+        return made.set_params(model=noisy.fit(X, y, validation_data=(one.X_validation, one.y_validation)))
     if is_classifier:
         return made.set_params(estimator=one.model()).fit(X, y, validation_data=(one.X_validation, one.y_validation))
     if "verbose" in parameters:
@@ -91,7 +96,7 @@ def model(one, name=UNDEFENDED):
         return one.get("network")
     made = one.get("defense", name)
     steps = [(name, FrozenEstimator(made))]
-    if not isinstance(made, RetrainedClassifier):
+    if not isinstance(made, CLASSIFIERS):
         steps.append(("face", FrozenEstimator(one.model())))
     return Pipeline(steps)
 

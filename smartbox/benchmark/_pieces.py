@@ -3,9 +3,9 @@
 from smartbox.benchmark import _making as making
 from smartbox.benchmark._keys import parents_of
 from smartbox.benchmark._one_seed import CLEAN, NETWORK, UNDEFENDED
+from smartbox.benchmark._registry import CLASSIFIERS
 from smartbox.benchmark._signs import searches
 from smartbox.benchmark._trainings import trainings_of
-from smartbox.defenses._retrained import RetrainedClassifier
 
 
 def levels_of(one):
@@ -45,7 +45,7 @@ def asked_for(plan):
                     yield "scored", name, label, attack, "detector", name
                     yield "recognised", UNDEFENDED, attack, "detector", name
     if plan.guard:
-        mitigating = [name for name in defenses if not isinstance(plan.defense[name], RetrainedClassifier)]
+        mitigating = [name for name in defenses if not isinstance(plan.defense[name], CLASSIFIERS)]
         for detector in plan.detector:
             for then in (making.REJECTION, *mitigating):
                 yield "guarded", detector, then, CLEAN

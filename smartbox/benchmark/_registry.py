@@ -9,11 +9,13 @@ from sklearn.utils import Bunch
 
 from smartbox._checks import as_number
 from smartbox.base import BaseAttack, BaseDefense, BaseDetector
+from smartbox.defenses._randomized_smoothing import RandomizedSmoothing
 from smartbox.defenses._retrained import RetrainedClassifier
 
 KINDS = {"attack": "attacks", "defense": "defenses", "detector": "detectors"}
+CLASSIFIERS = RetrainedClassifier, RandomizedSmoothing  # mitigations that take the network's place
 # Features of detectors are none.
-_BASES = {"attack": BaseAttack, "defense": (BaseDefense, RetrainedClassifier), "detector": BaseDetector}
+_BASES = {"attack": BaseAttack, "defense": (BaseDefense, *CLASSIFIERS), "detector": BaseDetector}
 # Classes under further names, each with a parameter that the name stands for.
 _VARIANTS = {"attack": {"ead_en": ("ead", {"decision_rule": "en"}), "ead_l1": ("ead", {"decision_rule": "l1"})}}
 _AT = "@"  # between an attack and its eps

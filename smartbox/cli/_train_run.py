@@ -17,6 +17,7 @@ from smartbox.benchmark._one_seed import NETWORK, UNDEFENDED
 from smartbox.benchmark._pass import Pass
 from smartbox.benchmark._plan import check_detector_layers
 from smartbox.datasets import make_detection_set
+from smartbox.defenses import RandomizedSmoothing
 from smartbox.metrics import detection_report
 
 _OF_THE_RUN = ("model", "attack", "estimator", "random_state", "verbose", "batch_size")
@@ -201,6 +202,11 @@ def make_train_plan(detector, defense, attacks, parameters, detector_faces=None)
         return Bunch(**plan, subject=("network", "network", network))
     (name,) = chosen["defense"]
     cls = registry.find("defense", name)[1]
+    if issubclass(cls, RandomizedSmoothing):
+        raise ValueError(
+            f"{name} trains nothing: train the network that it is to stand on with --defense noise_training; 'smartbox bench' "
+            "does both."
+        )
     supplied = {key: None for key in ("model", "attack", "estimator") if key in inspect.signature(cls).parameters}
     for key in split["defense", name]:
         if key in supplied:

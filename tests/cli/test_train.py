@@ -210,6 +210,7 @@ MISTAKES = [
     (["--detector", "pca", "--attack", "fgsn"], ["no attack 'fgsn' (did you mean 'fgsm'?)"]),
     (["--detector", "pca", "--defense", "gaussian_blur"], ["got both"]),
     (["--defense", "gaussian_blur"], ["gaussian_blur has nothing to learn", "smartbox mitigate"]),
+    (["--defense", "randomized_smoothing"], ["trains nothing", "--defense noise_training"]),
     (["--set", "epochs=3"], ["did you mean 'network.epochs'?"]),
     (["--set", "detector.pca.C=1"], ["'pca' is not part of this run"]),
     (["--detector", "pca", "--attack", "pgd", "--set", "detector.pca.model=3"], ["cannot set 'detector.pca.model'"]),
