@@ -9,13 +9,13 @@ import smartbox.defenses
 import smartbox.detectors
 from smartbox.base import BaseAttack, BaseDefense, BaseDetector
 from smartbox.benchmark import _registry as registry
-from smartbox.defenses._model_defense import ModelDefense
+from smartbox.defenses import GuardedClassifier, RandomizedSmoothing
 from smartbox.defenses._retrained import RetrainedClassifier
 from smartbox.detectors._features import NetworkFeatures
 
 KINDS = {
     "attack": (smartbox.attacks, BaseAttack),
-    "defense": (smartbox.defenses, (BaseDefense, RetrainedClassifier)),
+    "defense": (smartbox.defenses, (BaseDefense, RetrainedClassifier, RandomizedSmoothing)),
     "detector": (smartbox.detectors, BaseDetector),
 }
 
@@ -24,8 +24,8 @@ KINDS = {
 def test_every_exported_class_has_a_name_of_its_own(kind):
     package, base = KINDS[kind]
     exported = [getattr(package, name) for name in package.__all__ if inspect.isclass(getattr(package, name))]
-    # what detectors judge is no detector, and a classifier around a model no step before it
-    exported = [cls for cls in exported if not issubclass(cls, (NetworkFeatures, ModelDefense))]
+    # what detectors judge is no detector, and a guard is made of both
+    exported = [cls for cls in exported if not issubclass(cls, (NetworkFeatures, GuardedClassifier))]
     known = registry.available(kind)
     named = [cls for name, cls in known.items() if not registry.preset(kind, name)]
     assert sorted(map(id, named)) == sorted(map(id, exported))

@@ -6,7 +6,6 @@ import shutil
 import pytest
 
 from smartbox import FaceClassifier, datasets
-from smartbox.benchmark import Results
 from smartbox.cli import _options
 from tests.cli.conftest import TINY
 
@@ -153,15 +152,6 @@ def test_debug_shows_the_traceback(run, monkeypatch):
     monkeypatch.setenv("SMARTBOX_DEBUG", "1")
     with pytest.raises(ValueError, match="did you mean"):
         run("bench", "--metrics", "recal")
-
-
-def test_results_are_printed_even_if_they_cannot_be_kept(run, folder, monkeypatch):
-    def fail(*_, **__):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Results, "save", fail)
-    code, out, err = run("bench", "--data", folder, *TINY, "--quiet")
-    assert code == 2 and "Mitigation" in out and err == "smartbox: [Errno 28] No space left on device\n"
 
 
 def test_warnings_are_one_line(run, folder, tmp_path):
