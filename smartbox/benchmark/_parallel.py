@@ -80,14 +80,15 @@ def make_all(passes, store, *, n_jobs, journal, verbose=0):
         for piece, level in levels.items():
             waves.setdefault(level, []).append((order, piece))
     with _workers():
-        journal.n_workers = joblib.effective_n_jobs(-1 if n_jobs is None else n_jobs)
+        most = max(len(_tasks(wave)) for wave in waves.values())  # the others would have nothing to do
+        journal.n_workers = min(joblib.effective_n_jobs(-1 if n_jobs is None else n_jobs), most)
         for level in sorted(waves):
-            _make_wave(waves[level], store, n_jobs, f"wave {level + 1} of {len(waves)}", journal, verbose)
+            _make_wave(waves[level], store, f"wave {level + 1} of {len(waves)}", journal, verbose)
     journal.n_workers = 1
     return True
 
 
-def _make_wave(wave, store, n_jobs, what, journal, verbose):
+def _make_wave(wave, store, what, journal, verbose):
     for attempt in range(1 + _TRIES):
         left = [(order, piece) for order, piece in wave if not store.path(order.keys[piece]).exists()]
         if not left:
@@ -95,7 +96,7 @@ def _make_wave(wave, store, n_jobs, what, journal, verbose):
         tasks = _tasks(left)
         say(f"{what}: {len(left)} pieces in {len(tasks)} tasks", enabled=verbose)
         try:
-            work = joblib.Parallel(n_jobs=n_jobs, batch_size=1, return_as="generator_unordered")
+            work = joblib.Parallel(n_jobs=journal.n_workers, batch_size=1, return_as="generator_unordered")
             for made in work(joblib.delayed(_work)(*task) for task in tasks):
                 for each in made:
                     journal.made(*each)
