@@ -49,6 +49,9 @@ class Benchmark:
     check_masking : bool, default=False
         Also look, by a random search on up to 32 faces, whether there are adversarial images that an attack by gradients does
         not find behind a mitigation. Other signs of masked gradients cost nothing and are always looked for.
+    adaptive : bool, default=True
+        Also let each attack meet each mitigation and each committed detector knowing of it. False leaves that out, which takes
+        most of a run's time: figures of attacks that know nothing are far too friendly to most mitigations.
     cache : path, optional
         Folder that keeps what a run is made of (trained networks, adversarial sets, fitted defences and detectors, predictions),
         so that nothing is computed twice: a run that was killed goes on, and one with more attacks, mitigations, detectors
@@ -85,6 +88,7 @@ class Benchmark:
         detector_faces=None,
         guard=False,
         check_masking=False,
+        adaptive=True,
         cache=None,
         n_jobs=None,
         verbose=0,
@@ -99,6 +103,7 @@ class Benchmark:
         self.detector_faces = detector_faces
         self.guard = guard
         self.check_masking = check_masking
+        self.adaptive = adaptive
         self.cache = cache
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -136,7 +141,7 @@ class Benchmark:
         plan = make_plan(attacks=self.attacks, defenses=self.defenses, detectors=self.detectors,
                          parameters=self.parameters, seeds=self.seeds, protocol=self.protocol,
                          detector_faces=self.detector_faces, guard=self.guard,
-                         check_masking=self.check_masking)  # fmt: skip
+                         check_masking=self.check_masking, adaptive=self.adaptive)  # fmt: skip
         X, y, names = _check_faces(self.faces)
         check_image_size(plan, X.shape[1:3])
         check_detector_layers(plan.detector.values(), plan.network, X.shape[1:], len(np.unique(y)))

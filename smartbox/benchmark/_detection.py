@@ -31,7 +31,8 @@ def detect(one):
             _note(one, name, label, CLEAN)
             for attack in met:
                 _note(one, name, label, attack, NETWORK)
-                if one.plan.protocol == "committed" and one.attack(attack, "detector", name) is not None:
+                is_met_aware = one.plan.protocol == "committed" and one.plan.adaptive
+                if is_met_aware and one.attack(attack, "detector", name) is not None:
                     one.recognise(attack, "detector", name)
                     _note(one, name, label, attack, "detector", name)
     for label, *_ in runs:

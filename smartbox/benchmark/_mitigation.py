@@ -8,6 +8,7 @@ from smartbox.benchmark._paper import mitigation_figures
 from smartbox.benchmark._signs import masking_signs, no_signs, searches
 
 MITIGATION_COLUMNS = ("before_attack", "after_attack", "clean_mitigated", "transferred", "adaptive", "worst")
+AWARE = ("adaptive", "worst")  # columns that need attacks on the mitigation itself
 RECOGNITION = ("verification", "identification")
 
 
@@ -20,7 +21,7 @@ def mitigate(one):
         one.attack(attack, NETWORK)
         for defense in (UNDEFENDED, *defenses):
             one.recognise(attack, NETWORK, defense=defense)
-    for attack in one.plan.attack:
+    for attack in one.plan.attack if one.plan.adaptive else ():
         for defense in defenses:
             one.attack(attack, "defense", defense)
             one.recognise(attack, "defense", defense, defense=defense)
@@ -63,7 +64,8 @@ def _right(seen, attack, defense):
     if defense != UNDEFENDED:
         found["clean_mitigated"] = seen.predicted(CLEAN, CLEAN, defense)
         found["transferred"] = seen.predicted(attack, NETWORK, defense)
-        found["adaptive"] = seen.predicted(attack, defense, defense)
+        if (attack, defense, defense) in seen.predictions:
+            found["adaptive"] = seen.predicted(attack, defense, defense)
     right = {column: seen.right(predicted) for column, predicted in found.items()}
     by_metric = {metric: {column: right[column][metric] for column in right} for metric in RECOGNITION}
     for each in by_metric.values():

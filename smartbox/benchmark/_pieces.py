@@ -30,7 +30,7 @@ def asked_for(plan):
         for attack in attacks:
             yield "recognised", defense, attack, NETWORK
     for defense in defenses:
-        for attack in attacks:
+        for attack in attacks if plan.adaptive else ():
             yield "recognised", defense, attack, "defense", defense
         if plan.check_masking:
             yield from (("searched", defense, first) for first in set(searches(plan.attack).values()))
@@ -41,7 +41,7 @@ def asked_for(plan):
             yield "scored", name, label, CLEAN
             for attack in met:
                 yield "scored", name, label, attack, NETWORK
-                if plan.protocol == "committed":
+                if plan.protocol == "committed" and plan.adaptive:
                     yield "scored", name, label, attack, "detector", name
                     yield "recognised", UNDEFENDED, attack, "detector", name
     if plan.guard:

@@ -24,7 +24,7 @@ _SMALLEST_SIDE = 24  # of an image for the paper's network
 
 def make_plan(
     *, attacks, defenses, detectors, parameters, seeds, protocol="committed", detector_faces=None, guard=False,
-    check_masking=False,
+    check_masking=False, adaptive=True,
 ):  # fmt: skip
     """Make every estimator of a run; the parameters are those of `Benchmark`.
 
@@ -32,7 +32,7 @@ def make_plan(
     -------
     plan : Bunch
         ``network``, a FaceClassifier; ``attack``, ``defense``, ``detector``, estimators by command-line name;
-        ``seeds``, ``protocol``, ``detector_faces``, ``guard``, ``check_masking``.
+        ``seeds``, ``protocol``, ``detector_faces``, ``guard``, ``check_masking``, ``adaptive``.
 
     Raises
     ------
@@ -72,8 +72,14 @@ def make_plan(
     if check_masking and not made["defense"]:
         raise ValueError("check_masking looks for mitigations that hide their gradients, got no mitigation: name one "
                          "(--defenses gaussian_blur).")  # fmt: skip
+    if not adaptive and (guard or check_masking):
+        which = "guard" if guard else "check_masking"
+        raise ValueError(
+            f"{which} looks at attacks that know of the mitigations, got adaptive=False (--no-adaptive): leave out one of "
+            "the two."
+        )
     return Bunch(network=network, seeds=seeds, protocol=protocol, detector_faces=detector_faces, guard=bool(guard),
-                 check_masking=bool(check_masking), **made)  # fmt: skip
+                 check_masking=bool(check_masking), adaptive=bool(adaptive), **made)  # fmt: skip
 
 
 def make_network(parameters, chosen):

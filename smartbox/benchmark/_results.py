@@ -200,6 +200,7 @@ def provenance(X, y, plan, description):
         "detector_faces": plan.detector_faces,
         "guard": plan.guard,
         "check_masking": plan.check_masking,
+        "adaptive": plan.adaptive,
         "attacks": {
             name: {"targeted": bool(attack.targeted), "quicker": quicker(plan.attack, name)}
             for name, attack in plan.attack.items()

@@ -19,7 +19,7 @@ _FACES, _QUERIES = 32, 200  # of the random search
 
 
 def no_signs():
-    """Of a network without mitigation, which is not suspected."""
+    """Of a network without mitigation, which is not suspected, and of what no attack was aimed at."""
     return dict.fromkeys(("masked", *SIGNS), np.nan)
 
 
@@ -33,6 +33,8 @@ def masking_signs(seen, defense):
     seen : OneSeed
     defense : str
     """
+    if not all((attack, defense, defense) in seen.predictions for attack in seen.attacks):
+        return {attack: no_signs() for attack in seen.attacks}  # nothing was aimed at it
     known = seen.predicted(CLEAN, CLEAN, defense) == seen.y
     won = {attack: [seen.won(attack, seen.predicted(attack, against, defense)) for against in (NETWORK, defense)]
            for attack in seen.attacks}  # fmt: skip

@@ -5,6 +5,8 @@ from rich.text import Text
 from smartbox.benchmark._accuracy import ALL_ATTACKS
 from smartbox.benchmark._detection_tables import detection_tables
 from smartbox.benchmark._folding import LABELS, cell, defined, folded, percent
+from smartbox.benchmark._mitigation import AWARE
+from smartbox.benchmark._one_seed import UNDEFENDED
 from smartbox.benchmark._paper import MITIGATION_FIGURES, TARGETED
 from smartbox.benchmark._results import DETECTION, GUARD_COLUMNS, MITIGATION_COLUMNS, PERTURBATION, RECOGNITION
 from smartbox.benchmark._signs import SIGNS
@@ -43,6 +45,11 @@ def remarks(results):
         found.append(
             f"there are {n_faces:.0f} test faces only, and each is {100 / n_faces:.1f} % of the accuracies; take more "
             "images of each identity, or several seeds."
+        )
+    if rows[-1]["defense"] != UNDEFENDED and not results.provenance.get("adaptive", True):
+        found.append(
+            "no attack knew of the mitigations, so that their figures say little about what they resist; leave out --no-adaptive "
+            "(adaptive=False) for those."
         )
     return found + _silent(results) + _masked(results) + _other_aims(results.provenance)
 
@@ -104,7 +111,8 @@ def _mitigation(results, metrics, width, seeds):
     if any(row["adaptive"][0] == row["adaptive"][0] for row in rows):
         title += " (transferred) or network and mitigation (adaptive)"
     figures = defined(rows, MITIGATION_FIGURES)
-    columns = [*MITIGATION_COLUMNS, *figures]
+    shown = [name for name in MITIGATION_COLUMNS if name not in AWARE or results.provenance.get("adaptive", True)]
+    columns = [*shown, *figures]
     lines = [
         ((row["attack"], row["defense"], row["metric"]), [percent(row[column]) for column in columns]) for row in rows
     ]

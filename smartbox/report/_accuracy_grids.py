@@ -1,6 +1,7 @@
 """Tables of accuracies: the paper's Table 2, mitigations under attacks that know of them, guards."""
 
 from smartbox.benchmark._accuracy import ALL_ATTACKS
+from smartbox.benchmark._mitigation import AWARE
 from smartbox.benchmark._signs import SIGNS
 from smartbox.report._folder import UNDEFENDED
 from smartbox.report._grid import DASH, NOTHING, Cell, Column, Grid, defined, share, words
@@ -58,6 +59,8 @@ def mitigation_grid(results):
         "adaptive": Column("adaptive", "Attacked faces"),
         "worst": Column("worst", "Attacked faces"),
     }
+    if not results.provenance.get("adaptive", True):
+        columns = {name: column for name, column in columns.items() if name not in AWARE}
     lines = [
         ((row["attack"], row["defense"], row["metric"]), [*(share(row, name) for name in columns), _masked(row)])
         for row in rows

@@ -4,7 +4,7 @@ from smartbox.metrics import wilson_interval
 from smartbox.report._grid import Cell, Column, Grid, between, number, share, words
 
 _KNOWS_ALL = "Threat model: each attack knows all that it is against."
-_RUN = ("protocol", "seeds", "detector_faces", "guard", "check_masking", "seconds", "machine", "onednn")
+_RUN = ("protocol", "seeds", "detector_faces", "guard", "check_masking", "adaptive", "seconds", "machine", "onednn")
 
 
 def attack_grid(results):

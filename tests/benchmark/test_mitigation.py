@@ -10,7 +10,7 @@ from smartbox.attacks import FGSM, PGD
 from smartbox.benchmark import Benchmark, Results
 from smartbox.benchmark._accuracy import ALL_ATTACKS, accuracies
 from smartbox.benchmark._making import aimed
-from smartbox.benchmark._mitigation import mitigate
+from smartbox.benchmark._mitigation import AWARE, mitigate
 from smartbox.benchmark._one_seed import OneSeed
 from smartbox.benchmark._pass import Pass
 from smartbox.benchmark._plan import make_plan
@@ -22,7 +22,8 @@ from smartbox.benchmark._tables import remarks
 from smartbox.defenses import GaussianBlur, Randomization
 from smartbox.estimator_checks import example_images
 from smartbox.metrics import bootstrap_by_identity, wilson_interval
-from tests.benchmark.conftest import EPS
+from smartbox.report import write_report
+from tests.benchmark.conftest import EPS, PARAMETERS
 from tests.benchmark.test_results import printed
 from tests.doubles import small_network
 from tests.metrics.test_masking import Ripple, Staircase, StaircaseSeenThrough
@@ -36,6 +37,23 @@ def decisions(hand, model, X):
     predicted = model.predict(X)
     accepted = predicted == hand.probes.claims
     return {"identification": predicted == hand.y, "verification": accepted == hand.probes.is_genuine}
+
+
+def test_without_attacks_that_know_the_rest_is_the_same(faces, results, tmp_path):
+    found = Benchmark(faces, parameters=PARAMETERS, seeds=(7,), adaptive=False).run()
+    aware = {f"{column}{end}" for column in AWARE for end in ("", "_low", "_high")} | {"masked", *SIGNS}
+    for row, whole in zip(found.tables["mitigation"], rows_of(results, seed=7), strict=True):
+        assert all(np.isnan(row[name]) for name in aware)
+        assert {name: row[name] for name in row.keys() - aware} == pytest.approx(
+            {name: whole[name] for name in row.keys() - aware}, nan_ok=True
+        )
+    assert {row["threat"] for row in found.tables["detection"]} == {"unaware"}
+    assert any("no attack knew of the mitigations" in remark for remark in remarks(found))
+    text = printed(found, ["identification"], 200)
+    assert "(adaptive)" not in text and "worst" not in text and "transferred" in text
+    found.save(tmp_path)
+    page = write_report(tmp_path).read_text()
+    assert "transferred" in page and "no attack knew of the mitigations" in page
 
 
 @pytest.mark.parametrize("metric", ["identification", "verification"])

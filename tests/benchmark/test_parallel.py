@@ -41,7 +41,9 @@ def fresh_workers():
     get_reusable_executor().shutdown(wait=True)
 
 
-@pytest.mark.parametrize("more", [{"guard": True, "check_masking": True}, {"protocol": "paper"}, {"protocol": "cross"}])
+@pytest.mark.parametrize(
+    "more", [{"guard": True, "check_masking": True}, {"protocol": "paper"}, {"protocol": "cross"}, {"adaptive": False}]
+)
 def test_the_pieces_that_are_planned_are_those_that_a_pass_makes(faces, more):
     """But for times, and for the network's parts alone; and each comes after what it is made of."""
     parameters = {"network.epochs": 1, "attack.pgd.max_iter": 2, "defense.denoising_autoencoder.epochs": 1,

@@ -76,6 +76,7 @@ OPTIONS = [
     (["--guard", "--detectors", "none"], ["guard needs detectors", "--detectors pca"]),
     (["--guard", "--protocol", "paper"], ["guard needs detectors", "got protocol 'paper'"]),
     (["--check-masking", "--defenses", "none"], ["check_masking", "got no mitigation"]),
+    (["--guard", "--no-adaptive"], ["guard looks at attacks that know", "leave out one"]),
     (["--set", "fgsm.eps=1"], ["cannot set 'fgsm.eps'", "did you mean 'attack.fgsm.eps'?"]),
     (["--set", "gaussian_blur.sigma=1"], ["did you mean 'defense.gaussian_blur.sigma'?"]),
     (["--set", "epochs=1"], ["did you mean 'network.epochs'?"]),
