@@ -35,8 +35,8 @@ def say(text, *, enabled):
 
 
 def spoken(seconds):
-    """A time as one would say it: "45 s", "12 min", "2 h 5 min"."""
-    if seconds < 90:
+    """A time as one would say it: "95 s", "12 min", "2 h 5 min"."""
+    if seconds < 120:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -7,6 +7,11 @@ from contextlib import contextmanager
 from smartbox._progress import say, spoken
 
 _SECONDS_BETWEEN_LINES = 30
+# Until a kind of piece was met: what one takes beside the others, on faces and networks of the paper's size.
+_WEIGHTS = {
+    "network": 40, "defense": 60, "attacked": 20, "lesson": 40, "detector": 10, "recognised": 1, "scored": 1, "guarded": 2,
+    "searched": 20, "costs": 2,
+}  # fmt: skip
 _log = logging.getLogger("smartbox.benchmark")
 
 
@@ -77,12 +82,18 @@ class Journal:
         _log.info("seed %d is complete", seed, extra={"event": {"event": "seed", "seed": seed, **self._figures()}})
 
     def seconds_left(self):
-        """What the rest will take, by what is alike; and whether all that is left has its like, or there will be more."""
+        """What the rest will take, and whether all of it has its like among what was made; None before anything was."""
+        if not self.all_made:
+            return (None, False) if self.left else (0.0, True)
+        weights = sum(_WEIGHTS[piece[0]] for _, piece, _ in self.all_made)
+        pace = sum(seconds for *_, seconds in self.all_made) / weights
         guesses = [self._guess(piece) for _, piece in self.left]
-        known = [guess for guess in guesses if guess is not None]
-        return sum(known) / self.n_workers, len(known) == len(guesses)
+        whole = sum(_WEIGHTS[piece[0]] * pace if guess is None else guess
+                    for guess, (_, piece) in zip(guesses, self.left, strict=True))  # fmt: skip
+        return whole / self.n_workers, None not in guesses
 
     def _guess(self, piece):
+        """Seconds of the likest pieces; None if none is of its kind."""
         for like in _alike(piece):
             if like in self._seconds:
                 n, total = self._seconds[like]
@@ -98,20 +109,21 @@ class Journal:
             _log.info("%s; %s", text, self._how_far(), extra={"event": {**event, **self._figures()}})
 
     def _figures(self):
-        seconds, is_whole = self.seconds_left()
+        seconds, has_likes = self.seconds_left()
         return {
             "done": self.n_all - len(self.left),
             "all": self.n_all,
             "elapsed": round(time.monotonic() - self._begun, 3),
-            "seconds_left": round(seconds, 3) if is_whole else None,
+            "seconds_left": None if seconds is None else round(seconds, 3),
+            "is_rough": not has_likes,
         }
 
     def _how_far(self):
         figures = self._figures()
         parts = [f"{figures['done']} of {figures['all']} pieces", spoken(figures["elapsed"])]
-        seconds, is_whole = self.seconds_left()
+        seconds, has_likes = self.seconds_left()
         if seconds:
-            parts.append(f"{'about' if is_whole else 'more than'} {spoken(seconds)} left")
+            parts.append(f"{'about' if has_likes else 'very roughly'} {spoken(seconds)} left")
         return ", ".join(parts)
 
 

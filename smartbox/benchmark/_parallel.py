@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-import sys
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from sklearn.utils import Bunch
 from threadpoolctl import threadpool_limits
 
 from smartbox._progress import say
+from smartbox._quiet_start import import_tensorflow_quietly
 from smartbox.benchmark import _making as making
 from smartbox.benchmark._journal import Journal
 from smartbox.benchmark._keys import key_of, n_threads, parents_of
@@ -168,10 +168,7 @@ def _like_the_others(threads):
     """TensorFlow with as many threads as in the process that gave the order: how many there are decides the last bits of a
     network's training. Where it runs already nothing can be changed.
     """
-    if "tensorflow" not in sys.modules:
-        import tensorflow
-
-        tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+    import_tensorflow_quietly(threads)
 
 
 def can_share(n_jobs):

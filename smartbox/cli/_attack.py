@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
+from smartbox._quiet_start import import_tensorflow_quietly
 from smartbox.cli._faces import data_option, find_faces, on_error_option
 from smartbox.cli._models import model_option
 from smartbox.cli._options import parse_settings
-from smartbox.cli._terminal import check_room, check_writable, import_tensorflow_quietly
+from smartbox.cli._terminal import check_room, check_writable
 
 _PARTS = ("test", "validation", "train", "all")
 _OPTION_FOR = {"model": "--model", "random_state": "--seed", "verbose": "--quiet", "batch_size": "--batch-size"}

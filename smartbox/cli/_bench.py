@@ -5,12 +5,14 @@ from pathlib import Path
 
 import click
 
+import smartbox
+from smartbox._quiet_start import import_tensorflow_quietly
 from smartbox.cli._cluster import check_scheduler, cluster
 from smartbox.cli._config import config_options, settings_of_files
 from smartbox.cli._faces import data_option, load_faces, on_error_option
 from smartbox.cli._logs import LOG, logged, tell
 from smartbox.cli._options import Names, Shape, parse_settings
-from smartbox.cli._terminal import Interrupted, check_writable, console, import_tensorflow_quietly
+from smartbox.cli._terminal import Interrupted, check_writable, console
 
 _METRICS = ("verification", "identification", "success", "median_l2", "median_linf")
 _DETECTION_METRICS = {
@@ -148,7 +150,7 @@ _DETECTION_METRICS = {
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="On standard error: for people, or a JSON object a line for programs. What went on is in DIR/bench.log too.",
+    help="On standard error: for people, or for programs a JSON object a line (see docs/progress.md). DIR/bench.log has it too.",
 )
 @click.option("--quiet", is_flag=True, help="No progress, only the tables.")
 @click.pass_context
@@ -225,7 +227,19 @@ def bench(
     choices["cache"] = None if no_cache else cache or default_folder()
     shows = not (quiet or as_json)
     with logged(out / LOG, as_json=as_json), cluster(scheduler):
+        _tell_start(choices, data, out)
         _run(Benchmark(faces, **choices, verbose=int(shows)), len(plan.seeds), metrics, out, form)
+
+
+def _tell_start(choices, data, out):
+    """Which run the lines that follow are of."""
+    from smartbox._records import jsonable
+
+    about = {name: choices[name] for name in ("attacks", "defenses", "detectors", "seeds", "protocol", "parameters", "cache")}
+    about = {"version": smartbox.__version__, "data": str(data or "the built-in faces"), "folder": str(out), **about}
+    about["cache"] = about["cache"] and str(about["cache"])
+    text = "; ".join(f"{name} {value}" for name, value in about.items())
+    tell("start", f"smartbox bench begins: {text}", **jsonable(about))
 
 
 def _run(benchmark, n_seeds, metrics, out, form):
@@ -241,7 +255,8 @@ def _run(benchmark, n_seeds, metrics, out, form):
                 paths = results.save(out, format=form)
             n_saved += 1
     except KeyboardInterrupt as interrupt:
-        click.echo(err=True)  # the line of a progress bar may be open
+        if benchmark.verbose:
+            click.echo(err=True)  # the line of a progress bar may be open
         raise Interrupted(_what_is_left(results, n_saved, n_seeds, out)) from interrupt
     finally:
         if results is not None:
@@ -252,10 +267,10 @@ def _run(benchmark, n_seeds, metrics, out, form):
     with _room_for_results(out, benchmark.cache):
         page = write_report(out)
     seconds, names = results.provenance["seconds"], [path.name for path in paths]
-    text = f"{seconds:.0f} s. Written to {out}: {', '.join(names)}\nReport: {page}"
-    tell("finished", text, seconds=seconds, folder=str(out), files=names, report=str(page))
+    text = f"{seconds:.0f} s. Written to {out}: {', '.join(names)}"
+    tell("finished", f"{text}. Report: {page}", seconds=seconds, folder=str(out), files=names, report=str(page))
     if benchmark.verbose:
-        click.echo(text, err=True)
+        click.echo(f"{text}\nReport: {page}", err=True)
 
 
 @contextmanager

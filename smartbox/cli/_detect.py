@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
+from smartbox._quiet_start import import_tensorflow_quietly
 from smartbox.cli._faces import data_option, find_faces, on_error_option
 from smartbox.cli._images import check_apart, check_images_there, images_option
 from smartbox.cli._options import Shape
-from smartbox.cli._terminal import check_writable, import_tensorflow_quietly
+from smartbox.cli._terminal import check_writable
 from smartbox.cli._train import (
     attack_option,
     detector_faces_option,

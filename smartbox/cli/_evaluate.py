@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
+from smartbox._quiet_start import import_tensorflow_quietly
 from smartbox.cli._evaluate_faces import BUILT_IN
 from smartbox.cli._faces import on_error_option
 from smartbox.cli._options import Shape, parse_settings
-from smartbox.cli._terminal import check_writable, import_tensorflow_quietly
+from smartbox.cli._terminal import check_writable
 
 _SHAPE = (96, 84)  # of the built-in faces
 _CHOSEN_BY = {"targeted": "--impersonate", "random_state": "--seed", "verbose": "--quiet"}

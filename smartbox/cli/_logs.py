@@ -1,4 +1,4 @@
-"""The log file of a run, and progress as JSON for programs that start one."""
+"""The log file of a run, and progress as JSON for programs that start one; ``docs/progress.md`` lists the events."""
 
 import json
 import logging
@@ -24,8 +24,12 @@ def logged(path, *, as_json=False):
     wanted. A log that cannot be written does not stop a run.
     """
     plain = logging.Formatter("%(asctime)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handlers = [(logging.FileHandler(path, encoding="utf-8"), plain)]
+    handlers, refused = [], None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append((logging.FileHandler(path, encoding="utf-8"), plain))
+    except OSError as error:
+        refused = f"there will be no log: cannot open {path} ({error.strerror})."
     if as_json:
         handlers.append((logging.StreamHandler(sys.stderr), JsonLines()))
     level = _logger.level
@@ -43,9 +47,11 @@ def logged(path, *, as_json=False):
 
     warnings.showwarning = show
     try:
+        if refused:
+            warnings.warn(refused, stacklevel=3)
         yield
     except BaseException as error:
-        tell("ended", f"ended by {type(error).__name__}: {error}")
+        tell("ended", f"ended by {type(error).__name__}: {error}", error=type(error).__name__)
         raise
     finally:
         warnings.showwarning = usual

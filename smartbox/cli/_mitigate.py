@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
+from smartbox._quiet_start import import_tensorflow_quietly
 from smartbox.cli._detect import is_file
 from smartbox.cli._faces import on_error_option
 from smartbox.cli._images import MITIGATED, check_apart, check_images_there, images_option
 from smartbox.cli._options import Shape, parse_settings
-from smartbox.cli._terminal import check_writable, import_tensorflow_quietly
+from smartbox.cli._terminal import check_writable
 
 
 @click.command(short_help="Clean images by one defence or several.")

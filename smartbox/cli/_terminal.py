@@ -69,19 +69,3 @@ def check_room(folder, n_bytes):
 
 def _existing_part(folder):
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
-
-
-def import_tensorflow_quietly():
-    """TensorFlow's start-up notes go straight to file 2; they say nothing to somebody who wants two tables."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        import tensorflow
-
-        tensorflow.config.list_logical_devices()
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
+from smartbox._quiet_start import import_tensorflow_quietly
 from smartbox.cli._faces import data_option, find_faces, load_faces, on_error_option
 from smartbox.cli._models import find_model, load_faces_for, load_model, match_identities
 from smartbox.cli._options import Shape, parse_settings
-from smartbox.cli._terminal import check_writable, console, import_tensorflow_quietly
+from smartbox.cli._terminal import check_writable, console
 
 _SHAPE = (96, 84)
 _LOW = 0.5  # accuracy before any attack

@@ -14,7 +14,9 @@ from tests.cli.conftest import TINY
 def test_progress_for_programs(run, folder, tmp_path):
     options = "bench", "--data", folder, *TINY, "--out", tmp_path / "out"
     code, _, err = run(*options, "--progress", "json")
+    assert [line for line in err.splitlines() if not line.startswith("{")] == []
     events = [json.loads(line) for line in err.splitlines()]
+    assert events[0]["event"] == "start" and events[0]["attacks"] == ["fgsm"] and events[0]["seeds"] == [0]
     assert code == 0 and events[-1]["event"] == "finished" and events[-1]["report"].endswith("report.html")
     pieces = [event for event in events if event["event"] == "piece"]
     assert pieces[-1]["done"] == pieces[-1]["all"] == len(pieces) and {"seed", "piece", "seconds_left"} <= set(pieces[0])
@@ -41,8 +43,15 @@ def test_warnings_and_ends_are_told(tmp_path, capsys, monkeypatch, as_json):
     if as_json:
         events = [json.loads(line) for line in err.splitlines()]
         assert [event["event"] for event in events] == ["warning", "note", "ended"] and events[1]["speed"] == 2
+        assert events[2]["error"] == "KeyboardInterrupt"
     else:
         assert shown == ["the disk is nearly full"] and err == ""
+
+
+def test_a_log_that_cannot_be_opened_is_a_warning(run, folder, tmp_path):
+    (tmp_path / "out" / "bench.log").mkdir(parents=True)
+    code, _, err = run("bench", "--data", folder, *TINY, "--out", tmp_path / "out", "--quiet")
+    assert code == 0 and "there will be no log: cannot open" in err
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full")
