@@ -9,6 +9,7 @@ from smartbox.benchmark._signs import masking_signs, no_signs, searches
 
 MITIGATION_COLUMNS = ("before_attack", "after_attack", "clean_mitigated", "transferred", "adaptive", "worst")
 AWARE = ("adaptive", "worst")  # columns that need attacks on the mitigation itself
+UNAWARE = "no attack knew of the mitigations, so that their figures say little about what they resist"
 RECOGNITION = ("verification", "identification")
 
 

@@ -5,7 +5,7 @@ from rich.text import Text
 from smartbox.benchmark._accuracy import ALL_ATTACKS
 from smartbox.benchmark._detection_tables import detection_tables
 from smartbox.benchmark._folding import LABELS, cell, defined, folded, percent
-from smartbox.benchmark._mitigation import AWARE
+from smartbox.benchmark._mitigation import AWARE, UNAWARE
 from smartbox.benchmark._one_seed import UNDEFENDED
 from smartbox.benchmark._paper import MITIGATION_FIGURES, TARGETED
 from smartbox.benchmark._results import DETECTION, GUARD_COLUMNS, MITIGATION_COLUMNS, PERTURBATION, RECOGNITION
@@ -46,11 +46,8 @@ def remarks(results):
             f"there are {n_faces:.0f} test faces only, and each is {100 / n_faces:.1f} % of the accuracies; take more "
             "images of each identity, or several seeds."
         )
-    if rows[-1]["defense"] != UNDEFENDED and not results.provenance.get("adaptive", True):
-        found.append(
-            "no attack knew of the mitigations, so that their figures say little about what they resist; leave out --no-adaptive "
-            "(adaptive=False) for those."
-        )
+    if not results.provenance.get("adaptive", True) and any(row["defense"] != UNDEFENDED for row in rows):
+        found.append(f"{UNAWARE}; leave out --no-adaptive (adaptive=False) for those that do.")
     return found + _silent(results) + _masked(results) + _other_aims(results.provenance)
 
 

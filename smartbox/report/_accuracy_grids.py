@@ -1,7 +1,7 @@
 """Tables of accuracies: the paper's Table 2, mitigations under attacks that know of them, guards."""
 
 from smartbox.benchmark._accuracy import ALL_ATTACKS
-from smartbox.benchmark._mitigation import AWARE
+from smartbox.benchmark._mitigation import AWARE, UNAWARE
 from smartbox.benchmark._signs import SIGNS
 from smartbox.report._folder import UNDEFENDED
 from smartbox.report._grid import DASH, NOTHING, Cell, Column, Grid, defined, share, words
@@ -67,6 +67,8 @@ def mitigation_grid(results):
     ]
     columns = [*columns.values(), Column("masked?", is_text=True)]
     notes = [_ALL] if any(row["attack"] == ALL_ATTACKS for row in rows) else []
+    if not results.provenance.get("adaptive", True):
+        notes.append(f"{UNAWARE[0].upper()}{UNAWARE[1:]}.")
     signs = "; ".join(SIGNS.values())
     notes.append(f"Masked: “yes” where a seed shows a sign that gradients are hidden rather than resisted: {signs}.")
     return [
