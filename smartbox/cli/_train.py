@@ -34,7 +34,7 @@ settings_option = click.option(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="A parameter, e.g. attack.fgsm.eps=8/255, detector.pca.C=0.1, network.epochs=60 (here 30 unless set). "
+    help="A parameter, e.g. attack.fgsm.eps=8/255, detector.pca.C=0.1, network.epochs=60 (here 25 unless set). "
     "Repeat for more.",
 )
 detector_faces_option = click.option(
@@ -122,7 +122,7 @@ def make_plan(detector, defense, attacks, settings, detector_faces, model=None):
     fixed = [key for key in given if key.startswith("network.")]
     if model is not None and fixed:
         raise ValueError(f"cannot set {fixed[0]!r} beside --model, which is trained: leave one of the two out.")
-    parameters = {"network.epochs": 30, **given}
+    parameters = {"network.epochs": 25, **given}
     return make_train_plan(detector, defense, attacks, parameters, detector_faces)
 
 
