@@ -203,7 +203,7 @@ def bench(
     as_json = progress == "json"
     if quiet and as_json:
         raise ValueError("--quiet and --progress json exclude each other: leave one out.")
-    # Twenty-five passes name as many of the built-in faces as thirty do, to a hundredth; the class keeps sixty for faces that are harder than these.
+    # Twenty-five passes name as many of the built-in faces as thirty do; the class keeps sixty for faces that are harder than these.
     of_files = settings_of_files(ctx, attack=attacks, defense=defenses, detector=detectors)
     choices = {
         "attacks": attacks,
