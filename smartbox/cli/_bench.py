@@ -88,8 +88,10 @@ _DETECTION_METRICS = {
 @click.option(
     "--detector-faces",
     type=click.IntRange(min=1),
+    default=800,
+    show_default=True,
     metavar="N",
-    help="Training faces that are attacked for the detectors.  [default: all]",
+    help="Training faces that are attacked for the detectors, or all where there are fewer.",
 )
 @click.option(
     "--guard",
@@ -203,7 +205,7 @@ def bench(
     as_json = progress == "json"
     if quiet and as_json:
         raise ValueError("--quiet and --progress json exclude each other: leave one out.")
-    # Twenty-five passes name as many of the built-in faces as thirty do; the class keeps sixty for faces that are harder than these.
+    # Twenty-five passes name as many of the built-in faces as thirty do; the class keeps sixty for harder ones.
     of_files = settings_of_files(ctx, attack=attacks, defense=defenses, detector=detectors)
     choices = {
         "attacks": attacks,
