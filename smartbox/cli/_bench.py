@@ -184,7 +184,7 @@ def bench(
 ):
     """Train a face classifier, attack it, mitigate and detect the attacks; print the tables of the SmartBox paper.
 
-    Without options: the built-in faces, about three minutes on two cores. Tables go to standard output, progress to
+    Without options: the built-in faces, two to three minutes on two cores. Tables go to standard output, progress to
     standard error.
     """
     from smartbox.benchmark import Benchmark
