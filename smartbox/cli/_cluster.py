@@ -1,5 +1,6 @@
 """``--scheduler``: the workers of a dask cluster do the work."""
 
+import re
 from contextlib import contextmanager
 from importlib.util import find_spec
 
@@ -7,7 +8,9 @@ _SECONDS = 10  # for the scheduler to answer
 
 
 def check_scheduler(address):
-    """Raise a ValueError if there is an address, but no dask to call it with."""
+    """Raise a ValueError if there is something that is no address, or no dask to call it with."""
+    if address is not None and not re.fullmatch(r"\w+://\S+:\d+", address):
+        raise ValueError(f"expected --scheduler as an address with protocol and port, e.g. tcp://host:8786, got {address!r}.")
     if address is not None and find_spec("distributed") is None:
         raise ValueError("--scheduler needs dask's distributed, which is not installed: pip install 'smartbox[dask]'.")
 

@@ -148,6 +148,11 @@ def test_a_cluster_that_nobody_can_call(run, no_work, folder, monkeypatch):
     assert "pip install 'smartbox[dask]'" in run(*options)[2]
 
 
+@pytest.mark.parametrize("address", ["", "localhost", "tcp://localhost", "host:8786"])
+def test_what_is_no_address_of_a_scheduler(run, no_work, address):
+    assert "with protocol and port, e.g. tcp://host:8786" in run("bench", "--scheduler", address)[2]
+
+
 @pytest.mark.slow
 def test_a_scheduler_that_does_not_answer(run, no_work, folder, monkeypatch):
     pytest.importorskip("distributed")
