@@ -295,7 +295,7 @@ def as_face_model(pipeline_or_estimator, *, detector=None, scale=1.0):
         )
     if not (hasattr(found, "classes_") and hasattr(found, "image_shape_")):
         name = type(found).__name__
-        given = ", or use FaceClassifier.from_network for a trained network" if name == "FaceClassifier" else ""
+        given = ", or use FaceClassifier.from_network for a trained network" if hasattr(type(found), "from_network") else ""
         raise ValueError(
             f"this {name} is not fitted (it has no classes_ or image_shape_), so there is nothing to attack: call fit "
             f"first{given}."

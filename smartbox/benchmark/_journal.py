@@ -69,7 +69,7 @@ class Journal:
         if time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
             if self.left:
-                say(f"All in all: {self._how_far()}", enabled=self.verbose)
+                say(f"All in all: {_how_far(self._figures())}", enabled=self.verbose)
 
     def fetched(self, seed, piece):
         """A piece came from the store."""
@@ -106,7 +106,8 @@ class Journal:
             event = {"event": "piece", "seed": seed, "piece": list(piece), "seconds": round(seconds, 3), "source": source}
             how = f"{seconds:.1f} s" if source == "made" else "from the cache"
             text = f"seed {seed}, {' '.join(filter(None, piece))}: {how}"
-            _log.info("%s; %s", text, self._how_far(), extra={"event": {**event, **self._figures()}})
+            figures = self._figures()
+            _log.info("%s; %s", text, _how_far(figures), extra={"event": {**event, **figures}})
 
     def _figures(self):
         seconds, has_likes = self.seconds_left()
@@ -118,13 +119,12 @@ class Journal:
             "is_rough": not has_likes,
         }
 
-    def _how_far(self):
-        figures = self._figures()
-        parts = [f"{figures['done']} of {figures['all']} pieces", spoken(figures["elapsed"])]
-        seconds, has_likes = self.seconds_left()
-        if seconds:
-            parts.append(f"{'about' if has_likes else 'very roughly'} {spoken(seconds)} left")
-        return ", ".join(parts)
+
+def _how_far(figures):
+    parts = [f"{figures['done']} of {figures['all']} pieces", spoken(figures["elapsed"])]
+    if figures["seconds_left"]:
+        parts.append(f"{'very roughly' if figures['is_rough'] else 'about'} {spoken(figures['seconds_left'])} left")
+    return ", ".join(parts)
 
 
 def _alike(piece):

@@ -92,7 +92,7 @@ class _FolderSource:
         return self
 
     def __exit__(self, *exception):
-        pass
+        """There is nothing to close: each file was, once it was read."""
 
 
 class _ZipSource:

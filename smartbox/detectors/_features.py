@@ -89,7 +89,7 @@ class NetworkFeatures(ModelReferenceMixin, TransformerMixin, ImageEstimator):
         return features, pull_back
 
     def _learn(self, batches):
-        pass
+        """Nothing, unless a subclass does."""
 
     def __sklearn_tags__(self):
         return _float32_out(super().__sklearn_tags__())
