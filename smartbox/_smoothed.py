@@ -69,12 +69,18 @@ class SmoothedModel(FaceModelMixin):
 
     def votes(self, X, streams, n_draws):
         """How many of ``n_draws`` noisy copies of each image are seen as each class, ``(n, n_classes)``."""
-        model, columns = unbounded(self.model), np.arange(len(self.classes_))
+        columns = np.arange(len(self.classes_))
         counts = np.zeros((len(X), len(columns)), dtype=int)
-        for rows, _, noisy in self._noisy(X, streams, n_draws):
-            seen = model.logits(_flat(noisy)).argmax(axis=1).reshape(noisy.shape[:2])
-            counts[rows] += (seen[..., None] == columns).sum(axis=1)
+        for rows, _, logits in self._noisy_logits(X, streams, n_draws):
+            counts[rows] += (logits.argmax(axis=2)[..., None] == columns).sum(axis=1)
         return counts
+
+    def draws(self, X, streams, n_draws):
+        """The model's logits of ``n_draws`` noisy copies of each image, ``(n, n_draws, n_classes)``, float32."""
+        found = np.empty((len(X), n_draws, len(self.classes_)), dtype=np.float32)
+        for rows, draws, logits in self._noisy_logits(X, streams, n_draws):
+            found[rows, draws] = logits
+        return found
 
     def logits(self, X):
         """Logarithms of the mean probabilities, ``(n, n_classes)``, float64."""
@@ -111,13 +117,17 @@ class SmoothedModel(FaceModelMixin):
                 noise += X[rows][:, None]
                 yield rows, draws, noise.astype(np.float32)
 
+    def _noisy_logits(self, X, streams, n_draws):
+        """Blocks of the model's logits of noisy images, ``(rows, draws, n_classes)``, with their places."""
+        model = unbounded(self.model)
+        for rows, draws, noisy in self._noisy(X, streams, n_draws):
+            yield rows, draws, model.logits(_flat(noisy)).reshape(*noisy.shape[:2], -1)
+
     def _log_probabilities(self, X, streams):
         """``(n, n_draws, n_classes)``; in float64, whose underflow is far off."""
-        model = unbounded(self.model)
         log_p = np.empty((len(X), self.n_draws, len(self.classes_)))
-        for rows, draws, noisy in self._noisy(X, streams, self.n_draws):
-            logits = model.logits(_flat(noisy)).astype(np.float64)
-            log_p[rows, draws] = log_softmax(logits, axis=1).reshape(*noisy.shape[:2], -1)
+        for rows, draws, logits in self._noisy_logits(X, streams, self.n_draws):
+            log_p[rows, draws] = log_softmax(logits.astype(np.float64), axis=2)
         return log_p
 
     def _pull_back(self, X, streams, log_p, cotangents):
