@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from smartbox.metrics import bootstrap_by_identity, dir_at_far, rank_k_accuracy, verification_report
+from smartbox.metrics import bootstrap_by_identity, dir_at_far, rank_k_accuracy, verification_report, wilson_interval
 from smartbox.metrics._bootstrap import N_RESAMPLES
 
 FARS = (1e-2, 1e-3, 1e-4)  # of claims
@@ -30,7 +30,7 @@ def identification_figures(S, probes, threshold, *, seed=0, n_resamples=N_RESAMP
     Returns
     -------
     figures : dict of (float, float, float)
-        Value, and ends of the 95 % interval; NaN where the probes are too few for it.
+        Value, and ends of the 95 % interval, see `ends`; NaN where the probes are too few for it.
     """
     y, identities, claimed = probes.y, probes.identities, probes.claimed
     known, is_genuine = np.isin(y, identities), y[:, None] == identities
@@ -177,11 +177,17 @@ def _verification(scores, is_genuine, threshold):
 
 def _with_intervals(figures, of_draws, groups, seed, n_resamples):
     intervals = bootstrap_by_identity(of_draws, groups, n_resamples=n_resamples, random_state=seed)
-    nothing = (np.nan, np.nan)
-    return {
-        name: (float(value), *((intervals[name].low, intervals[name].high) if value == value else nothing))
-        for name, value in figures.items()
-    }
+    n_people = len(np.unique(groups))
+    return {name: (float(value), *ends(value, intervals[name], n_people)) for name, value in figures.items()}
+
+
+def ends(value, interval, n_people):
+    """Ends of an interval over draws of people. Where all people agree, each counts as one trial of Wilson's interval."""
+    if value != value:
+        return np.nan, np.nan
+    if value in (0, 1) and interval.low == interval.high == value:
+        return wilson_interval(int(value) * n_people, n_people)
+    return interval.low, interval.high
 
 
 def _tar(far):

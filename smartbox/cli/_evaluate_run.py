@@ -10,7 +10,7 @@ from smartbox._drawing import short_name
 from smartbox._model import as_face_model
 from smartbox._progress import say
 from smartbox.cli._evaluate_faces import draw_targets, names_of, split_people
-from smartbox.cli._evaluate_rates import identification_figures
+from smartbox.cli._evaluate_rates import ends, identification_figures
 from smartbox.metrics import cmc_curve, mcnemar_test
 
 _LOW = 0.5  # identification before any attack
@@ -132,7 +132,7 @@ class GalleryRun:
         from smartbox.metrics import bootstrap_by_identity
 
         interval = bootstrap_by_identity(flags.astype(float), self.y, random_state=self.seed)
-        return interval.low, interval.high
+        return ends(flags.mean(), interval, len(np.unique(self.y)))
 
     def decisions(self, name):
         """Of each probe of somebody enrolled: whether it is identified, and its true claim accepted."""

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import Bunch
 
 from smartbox import FaceClassifier, FaceEmbedder, FaceGallery, FaceVerifier, as_face_model
 from smartbox._pair_model import PairModel
@@ -23,7 +24,7 @@ from smartbox.cli._evaluate_faces import draw_targets, split_people
 from smartbox.cli._evaluate_rates import Claims, identification_figures, pair_figures
 from smartbox.datasets import load_face_folder
 from smartbox.defenses import GaussianBlur
-from smartbox.metrics import dir_at_far, rank_k_accuracy, verification_report
+from smartbox.metrics import dir_at_far, rank_k_accuracy, verification_report, wilson_interval
 from tests.cli.test_mistakes import check_one_line
 from tests.doubles import smooth_embedding
 
@@ -200,8 +201,6 @@ def test_intervals_are_those_of_brute_force():
     identities, y = np.arange(6), np.repeat(np.arange(9), 3)
     S = rng.normal(size=(27, 6)) + 1.5 * (y[:, None] == identities)
     probes = {"y": y, "identities": identities, "claimed": np.ones(S.shape, dtype=bool)}
-    from sklearn.utils import Bunch
-
     found = identification_figures(S, Bunch(**probes), 0.7, seed=3, n_resamples=40)
     draws = np.random.RandomState(3).multinomial(9, np.full(9, 1 / 9), 40)
     values = {name: [] for name in ("rank_1", "roc_auc", "eer", "tar", "far", "tar_at_far_1e-2", "dir_at_far_1e-1")}
@@ -220,6 +219,17 @@ def test_intervals_are_those_of_brute_force():
     for name, each in values.items():
         if each and found[name][0] == found[name][0]:
             np.testing.assert_allclose(found[name][1:], np.quantile(each, [0.025, 0.975]), atol=1e-9, err_msg=name)
+
+
+def test_where_all_people_agree_they_are_the_trials():
+    """Draws of people have no width then, though five people prove little."""
+    y, identities = np.repeat(np.arange(5), 4), np.arange(5)
+    own = y[:, None] == identities
+    probes = Bunch(y=y, identities=identities, claimed=np.ones(own.shape, dtype=bool))
+    found = identification_figures(np.where(own, 0.9, 0.1).astype(np.float32), probes, 0.5, seed=0, n_resamples=20)
+    none, everyone = wilson_interval(0, 5), wilson_interval(5, 5)
+    assert found["rank_1"] == (1.0, *everyone) and found["tar"] == (1.0, *everyone)
+    assert found["far"] == (0.0, *none) and found["eer"] == (0.0, *none)
 
 
 def test_many_claims_are_measured_at_quantiles():
