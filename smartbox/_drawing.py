@@ -109,7 +109,7 @@ def show_face(axis, image, **kwargs):
     axis.spines[:].set_visible(False)
 
 
-def short_name(name):
+def short_name(name, longest=_LONGEST):
     """A name as one short line of printable text."""
     text = "".join(c if c.isprintable() else " " for c in str(name))
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"

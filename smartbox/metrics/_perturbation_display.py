@@ -8,6 +8,7 @@ from smartbox.metrics._perturbation import perturbation_size
 _TIMES = 10
 _MOST = 12  # faces
 _SIDE = 1.5  # width of a face, inches
+_LONGEST = 11  # letters of a name, which with the words before it are as wide as a face
 _RIGHT, _WRONG, _UNKNOWN = ("#0072B2", "✓ "), ("#D55E00", "✗ "), ("0.35", "")
 
 
@@ -166,8 +167,8 @@ class PerturbationDisplay:
                     axis.set_xlabel(text, fontsize=8, color=_UNKNOWN[0])
                 elif name in seen_as:
                     color, mark = self._judge(seen_as[name][row], row)
-                    text = f"{mark}seen as {short_name(seen_as[name][row])}"
-                    axis.set_xlabel(text, fontsize=9, color=color, parse_math=False)
+                    text = f"{mark}seen as {short_name(seen_as[name][row], _LONGEST)}"
+                    axis.set_xlabel(text, fontsize=8, color=color, parse_math=False)
         return self
 
     def _judge(self, label, row):

@@ -338,11 +338,13 @@ def test_wrong_predictions_are_marked_and_names_made_harmless():
     seen_as = {"original": ["Ann", "B$b$"], "adversarial": ["a very long name indeed", "B$b$"]}
     display = PerturbationDisplay.from_predictions(X, X_adv, seen_as=seen_as, y=["Ann", "B$b$"])
     texts = [[axis.get_xlabel() for axis in row] for row in display.axes_]
-    assert (texts[0][0], texts[0][2]) == ("✓ seen as Ann", "✗ seen as a very long n…")
+    assert (texts[0][0], texts[0][2]) == ("✓ seen as Ann", "✗ seen as a very lon…")
     assert texts[1][2] == "✓ seen as B$b$"
     colors = [display.axes_[0, i].xaxis.label.get_color() for i in (0, 2)]
     assert colors[0] != colors[1]
     display.figure_.canvas.draw()
+    below = [axis.xaxis.label.get_window_extent() for axis in display.axes_[:, [0, 2]].flat]
+    assert all(0 <= each.x0 and each.x1 <= display.figure_.bbox.width for each in below), "cut off at the edge"
 
 
 def test_faces_in_the_place_of_an_axes():
