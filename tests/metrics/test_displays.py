@@ -344,7 +344,7 @@ def test_wrong_predictions_are_marked_and_names_made_harmless():
     assert colors[0] != colors[1]
     display.figure_.canvas.draw()
     below = [axis.xaxis.label.get_window_extent() for axis in display.axes_[:, [0, 2]].flat]
-    assert all(0 <= each.x0 and each.x1 <= display.figure_.bbox.width for each in below), "cut off at the edge"
+    assert all(each.x0 >= 0 and each.x1 <= display.figure_.bbox.width for each in below), "cut off at the edge"
 
 
 def test_faces_in_the_place_of_an_axes():
