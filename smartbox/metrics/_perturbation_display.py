@@ -163,7 +163,7 @@ class PerturbationDisplay:
                 axis = self.axes_[row, column]
                 show_face(axis, image, **kwargs)
                 if column == 1:
-                    text = f"linf {255 * sizes.linf[row]:.2g}/255, l2 {sizes.l2[row]:.2g}"
+                    text = f"linf {_short(255 * sizes.linf[row])}/255, l2 {_short(sizes.l2[row])}"
                     axis.set_xlabel(text, fontsize=8, color=_UNKNOWN[0])
                 elif name in seen_as:
                     color, mark = self._judge(seen_as[name][row], row)
@@ -187,6 +187,11 @@ class PerturbationDisplay:
             if len(labels) != n_faces:
                 raise ValueError(f"expected one label a face, got {len(labels)} in {name!r} for {n_faces} faces.")
         return seen_as
+
+
+def _short(size):
+    """Two digits, or all before the point."""
+    return f"{size:.2g}" if size < 100 else f"{size:.0f}"
 
 
 def _check_faces(X, X_adv):

@@ -333,6 +333,12 @@ def test_defences_of_a_pipeline_one_after_the_other(model):
     assert display.axes_[0, 0].get_xlabel() == f"seen as {model.predict(X)[0]}"  # neither right nor wrong
 
 
+def test_large_changes_are_written_without_powers_of_ten():
+    X = np.zeros((1, 4, 4, 1), dtype=np.float32)
+    display = PerturbationDisplay.from_predictions(X, X + np.float32(210 / 255))
+    assert display.axes_[0, 1].get_xlabel() == "linf 210/255, l2 3.3"
+
+
 def test_wrong_predictions_are_marked_and_names_made_harmless():
     X, X_adv = faces_and_noise()
     seen_as = {"original": ["Ann", "B$b$"], "adversarial": ["a very long name indeed", "B$b$"]}
