@@ -33,7 +33,11 @@ class CosineModel(FaceModelMixin):
         return templates.cosines(self._embed(X))
 
     def logits(self, X):
-        """``scale`` times the cosines, one column a class, shape ``(n, n_classes)`` float32."""
+        """``scale`` times the cosines, a column for each of ``classes_``, float32.
+
+        Whoever is nobody ("impostor", or ``unknown`` of a gallery) has the threshold in place of a cosine, so that the largest
+        logit is the decision.
+        """
         return self._logits(self.cosines(X))
 
     def value_and_gradient(self, X, y, objective="cross_entropy"):
