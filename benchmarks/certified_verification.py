@@ -19,7 +19,7 @@ from smartbox.defenses import RandomizedSmoothing
 from smartbox.metrics import wilson_interval
 
 SIGMAS, RADII = (0.02, 0.05, 0.1, 0.2), (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
-RECHECKED = 8  # faces that are attacked within a radius, to see whether a bound breaks
+RECHECKED = 4  # faces that are attacked within a radius, to see whether a bound breaks
 
 
 def certify(experiment, sigma, n_draws):
@@ -68,7 +68,7 @@ def main():
     parser.add_argument("--data", required=True, help="the Extended Yale B archive or its folder")
     parser.add_argument("--out", type=Path, required=True, help="folder for the rows")
     parser.add_argument("--faces", type=int, default=56, help="probes")
-    parser.add_argument("--draws", type=int, default=300, help="noisy copies of each")
+    parser.add_argument("--draws", type=int, default=200, help="noisy copies of each")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     experiment = Experiment(options.data, options.faces, options.faces)
