@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import gen_batches
 
 from smartbox._checks import check_labels
-from smartbox._model import LOGITS, PIXELS, FaceModelMixin
+from smartbox._model import LOGITS, PIXELS, DefendedModel, FaceModelMixin
 from smartbox._objectives import OBJECTIVES
 
 _BATCH_SIZE = 64  # faces whose gradient is taken at once, for an embedder that does not say
@@ -39,6 +39,12 @@ class CosineModel(FaceModelMixin):
         logit is the decision.
         """
         return self._logits(self.cosines(X))
+
+    def people(self):
+        """Which of ``classes_`` are people: all but that of those who are nobody."""
+        bar = self._bar()
+        columns = np.arange(len(self.classes_))
+        return columns if bar is None else np.delete(columns, bar[0])
 
     def value_and_gradient(self, X, y, objective="cross_entropy"):
         """An objective of the logits and its gradient by the image; see `FaceClassifier.value_and_gradient`."""
@@ -147,3 +153,10 @@ class CosineModel(FaceModelMixin):
         n, count = cotangents.shape[:2]
         flat = templates.pull_back(np.repeat(embeddings, count, axis=0), of_people.reshape(n * count, -1))
         return flat.reshape(n, count, -1)
+
+
+def cosine_model(model):
+    """The gallery or verifier at the end of a model, behind any defences; None if something else stands there."""
+    while isinstance(model, DefendedModel):
+        model = model.model
+    return model if isinstance(model, CosineModel) else None

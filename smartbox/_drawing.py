@@ -14,6 +14,7 @@ _LOOKS = (
     ("#000000", (0, (8, 2)), "X"),
 )
 _CURVE = "smartbox curve"
+RIGHT, WRONG = ("#0072B2", "✓ "), ("#D55E00", "✗ ")
 _LONGEST = 14  # characters of a name
 
 
@@ -107,6 +108,11 @@ def show_face(axis, image, **kwargs):
     axis.imshow(image, **{"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest", **kwargs})
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
+
+
+def judged(right):
+    """Colour and mark of a decision; the mark for those who do not tell the colours apart."""
+    return RIGHT if right else WRONG
 
 
 def short_name(name, longest=_LONGEST):

@@ -45,7 +45,8 @@ class Eyeglasses(BaseAttack):
         for each image in each step. The paper's for glasses to be worn is 4; the spectacles returned are where they belong.
     shared : bool, default=False
         Whether images with the same label in ``y`` show one person, who wears one frame on all of them; they must be in one
-        batch.
+        batch. With ``targeted=True`` the label is the target, so that people who reach for the same one would share a frame:
+        give one person at a time.
     targeted : bool, default=False
         Whether ``y`` is where to go, not what to leave.
     batch_size : int, default=128
@@ -128,6 +129,27 @@ class Eyeglasses(BaseAttack):
         self.batch_size = batch_size
         self.random_state = random_state
         self.verbose = verbose
+
+    def _labels(self, y, n_images, model):
+        y = super()._labels(y, n_images, model)
+        if not self.shared or n_images <= self.batch_size:
+            return y
+        if y is None:
+            raise ValueError(
+                f"expected y, who is on each image, for shared frames in several batches, got None: give it, or batch_size of "
+                f"at least {n_images}."
+            )
+        labels, wearer = np.unique(y, return_inverse=True)
+        batch, (first, last) = np.arange(n_images) // self.batch_size, np.zeros((2, len(labels)), dtype=int)
+        last[wearer] = batch  # of several the last one counts
+        first[wearer[::-1]] = batch[::-1]
+        if (first < last).any():
+            raise ValueError(
+                f"expected all images of a wearer of shared frames in one batch of {self.batch_size}, got those of "
+                f"{labels[(first < last).argmax()]!r} in several: sort the images by y, or give a larger batch_size, "
+                f"{n_images} for one batch."
+            )
+        return y
 
     def _perturb(self, model, X, y, rng):
         mask = self._mask(X.shape[1:3])

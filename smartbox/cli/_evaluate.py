@@ -110,6 +110,9 @@ def evaluate(
     if impersonate and gallery is None and pairs is not None:
         raise ValueError("--impersonate is for a gallery; pairs of two people are impersonated anyway: leave it out.")
     path = find_network(network)
+    for option, folder in (("--gallery", gallery), ("--probes", probes)):
+        if folder is not None and folder.expanduser().resolve() == out.expanduser().resolve():
+            raise ValueError(f"expected --out beside the faces, got the folder of {option} itself: give another one.")
     check_writable(out)
     from smartbox.cli._evaluate_report import folder_of, show, write
 
@@ -137,7 +140,7 @@ def evaluate(
         runs = {"gallery": run, **runs}
     for run in runs.values():
         run.run()
-    write(folder, runs, _about(plan, chain, path, (enrolled, faces), impersonate, seed))
+    write(folder, runs, _about(plan, chain, path, (enrolled, faces), seed))
     show(folder, runs, verbose=not quiet)
 
 
@@ -161,6 +164,8 @@ def _make_plan(attack_name, defenses, settings, *, aims):
     if split["network"]:
         raise ValueError(f"cannot set 'network.{next(iter(split['network']))}': no network is trained.")
     attack = registry.make("attack", attack_name, split["attack", attack_name])
+    if "early_stop" in attack.get_params(deep=False):
+        attack.set_params(early_stop=False)  # to the largest loss, since scores are measured too
     if aims and "targeted" not in attack.get_params(deep=False):
         raise ValueError(
             f"{attack_name} cannot reach for a person, as --impersonate and --pairs ask: take another --attack."
@@ -187,16 +192,15 @@ def _read(gallery, probes, embedder, image_shape, color, on_error):
     return enrolled, faces
 
 
-def _about(plan, chain, path, faces, impersonate, seed):
+def _about(plan, chain, path, faces, seed):
     """What ``results.json`` says of the run as a whole, and the title of the pictures."""
     from smartbox._records import data_record, file_sha256
     from smartbox.cli._train_run import settings_of
 
-    aim = "impersonation" if impersonate else "dodging"
     eps = getattr(plan.attack, "eps", None)
     return {
-        "title": plan.name + (f", eps {eps}" if isinstance(eps, str) else "") + f", {aim}",
-        "attack": {"name": plan.name, "aim": aim, "parameters": settings_of(plan.attack)},
+        "title": plan.name + (f", eps {eps}" if isinstance(eps, str) else ""),
+        "attack": {"name": plan.name, "parameters": settings_of(plan.attack)},
         "defenses": [{"name": name, "parameters": settings_of(defense)} for name, defense in chain],
         "network": {"name": BUILT_IN} if path is None else {"file": path.name, "sha256": file_sha256(path)},
         "data": [data_record(each) for each in faces if each is not None],

@@ -65,6 +65,7 @@ class PairsRun:
         self.names, self.is_genuine, self.folds = pairs.names, pairs.is_genuine, pairs.folds
         self.people = np.array([[name.rpartition("/")[0] for name in pair] for pair in pairs.names])
         self.first, self.X = faces.images[pairs.pairs[:, 0]], np.asarray(faces.images[pairs.pairs[:, 1]])
+        self.aim = "dodging by pairs of one person, impersonation by pairs of two"
         self.rows, self.comparisons = {}, []
 
     def run(self):
@@ -98,8 +99,6 @@ class PairsRun:
             raise ValueError(
                 f"{type(attack).__name__} is learnt for all images, not for a pair: take another --attack."
             )
-        if "early_stop" in attack.get_params(deep=False):
-            attack.set_params(early_stop=False)  # to the largest loss, since scores are measured too
         X_adv = self.X.copy()
         with progress_bar(f"{type(attack).__name__} ({what})", len(X_adv), enabled=self.verbose) as advance:
             for kind, targeted in ((self.is_genuine, False), (~self.is_genuine, True)):
@@ -120,7 +119,7 @@ class PairsRun:
         error = float(of_folds.std(ddof=1) / np.sqrt(len(of_folds)))
         figures = pair_figures(scores, self.is_genuine, self.people, self.thresholds, seed=self.seed)
         mean = float(of_folds.mean())
-        figures = {"fold_accuracy": (mean, mean - error, mean + error), **figures}
+        figures = {"fold_accuracy": (mean, max(mean - error, 0.0), min(mean + error, 1.0)), **figures}
         self.rows[name] = Bunch(scores=scores, right=right, figures=figures)
 
     def _compare(self):
@@ -158,6 +157,7 @@ class PairsRun:
         """What ``results.json`` says of the run beside its figures."""
         folds = np.unique(self.folds, return_index=True)[1]
         return {
+            "aim": self.aim,
             "pairs_of_one_person": int(np.count_nonzero(self.is_genuine)),
             "pairs_of_two_people": int(np.count_nonzero(~self.is_genuine)),
             "threshold_of_each_fold": self.thresholds[folds].tolist(),

@@ -4,13 +4,12 @@ import warnings
 
 import numpy as np
 
-from smartbox._drawing import short_name, show_face
+from smartbox._drawing import judged, short_name, show_face
 from smartbox.metrics import CMCDisplay, DETDisplay, VerificationROCDisplay
 
 _MOST = 4  # faces
 _TIMES = 10
 _SIDE = 1.5  # of a face, inches
-_WRONG, _RIGHT = "#c0392b", "#2e7d32"
 
 
 def save_cmc(path, cmcs, title):
@@ -66,11 +65,12 @@ def save_faces(path, X, X_adv, names, defenses, captions, title):
     for i, row in enumerate(axes):
         noise = X_adv[i] - X[i]
         show_face(row[1], np.clip(0.5 + _TIMES * noise, 0, 1), cmap="RdBu_r", vmin=0.2, vmax=0.8)
-        row[1].set_xlabel(f"linf {np.abs(noise).max():.2g}", fontsize=7)
+        row[1].set_xlabel(f"linf {255 * np.abs(noise).max():.3g}/255", fontsize=7)
         row[0].set_ylabel(short_name(names[i]), fontsize=8, parse_math=False)
         for axis, (_, images), (texts, right) in zip(row[[0, *range(2, len(row))]], columns, captions, strict=True):
             show_face(axis, images[i])
-            axis.set_xlabel(texts[i], fontsize=7, color=_RIGHT if right[i] else _WRONG, parse_math=False)
+            color, mark = judged(right[i])
+            axis.set_xlabel(mark + texts[i], fontsize=7, color=color, parse_math=False)
     for axis, heading in zip(
         axes[0], ("before attack", f"noise × {_TIMES}", *(name for name, _ in columns[1:])), strict=True
     ):

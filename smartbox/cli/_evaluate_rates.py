@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from smartbox.metrics import bootstrap_by_identity, dir_at_far, rank_k_accuracy, verification_report, wilson_interval
+from smartbox.metrics import bootstrap_by_identity, dir_at_far, rank_k_accuracy, verification_report
 from smartbox.metrics._bootstrap import N_RESAMPLES
+from smartbox.metrics._intervals import wilson_ends
 
 FARS = (1e-2, 1e-3, 1e-4)  # of claims
 ALARMS = (1e-1, 1e-2)  # of strangers
 _LIST = 5  # a longer list of candidates
+_ROUNDING = 1e-9
 _MOST_SCORES = 1000  # of a kind, at which the draws are evaluated
 
 
@@ -185,8 +187,9 @@ def ends(value, interval, n_people):
     """Ends of an interval over draws of people. Where all people agree, each counts as one trial of Wilson's interval."""
     if value != value:
         return np.nan, np.nan
-    if value in (0, 1) and interval.low == interval.high == value:
-        return wilson_interval(int(value) * n_people, n_people)
+    if abs(interval.low - interval.high) < _ROUNDING and abs(interval.low - value) < _ROUNDING:
+        low, high = wilson_ends(value, n_people, 0.95)
+        return float(low), float(high)
     return interval.low, interval.high
 
 

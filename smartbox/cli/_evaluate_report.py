@@ -66,7 +66,7 @@ def write(folder, studies, about):
             _csv(new / f"{prefix}figures.csv", _rows(run))
             _csv(new / f"{prefix}comparisons.csv", run.comparisons)
             _csv(new / records, list(run.records()))
-            title, curves = about["title"], run.curves()
+            title, curves = f"{about['title']}, {run.aim}", run.curves()
             if study == "gallery":
                 save_cmc(new / "cmc.png", {name: row.cmc for name, row in run.rows.items()}, title)
             save_roc(new / f"{prefix}roc.png", curves, title)

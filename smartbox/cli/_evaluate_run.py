@@ -55,6 +55,7 @@ class GalleryRun:
         self.gallery, self.probes, self.embedder = gallery, probes, embedder
         self.attack, self.defenses = attack, defenses
         self.impersonate, self.far, self.seed, self.verbose = impersonate, far, seed, verbose
+        self.aim = "impersonation" if impersonate else "dodging"
         self.rows, self.comparisons = {}, []
 
     def run(self):
@@ -105,8 +106,6 @@ class GalleryRun:
         attack = clone(self.attack).set_params(model=model, random_state=self.seed, verbose=self.verbose)
         if self.impersonate:
             attack.set_params(targeted=True)
-        if "early_stop" in attack.get_params(deep=False):
-            attack.set_params(early_stop=False)  # to the largest loss, since scores are measured too
         if get_tags(attack).requires_fit:
             X, y = self.validation.X, self.validation.y
             known = np.isin(y, self.identities)
@@ -124,7 +123,7 @@ class GalleryRun:
         figures = identification_figures(S, self.measured, self.threshold, seed=self.seed)
         known = self.known
         if self.impersonate:
-            taken = S[np.arange(len(S)), np.searchsorted(self.identities, self.targets)] >= np.float32(self.threshold)
+            taken = self.identities[S.argmax(axis=1)] == self.targets
             figures["impersonated"] = (float(taken.mean()), *self._interval(taken))
         self.rows[name] = Bunch(S=S, figures=figures, cmc=cmc_curve(self.y[known], S[known], classes=self.identities))
 
@@ -185,6 +184,7 @@ class GalleryRun:
     def about(self):
         """What ``results.json`` says of the run beside its figures."""
         return {
+            "aim": self.aim,
             "people_enrolled": len(self.identities),
             "images_enrolled": len(self.gallery.images),
             "threshold": self.threshold,
@@ -212,6 +212,13 @@ class GalleryRun:
 
     def remarks(self):
         """Why the figures may mean little."""
+        enrolled = {image.tobytes() for image in np.asarray(self.gallery.images)}
+        n_known = sum(image.tobytes() in enrolled for X in (self.X, self.validation.X) for image in np.asarray(X))
+        if n_known:
+            yield (
+                f"{n_known} of the {len(self.X) + len(self.validation.X)} probes are images that are enrolled, whose cosine is 1 "
+                "whatever the network: the figures flatter; leave them out of the probes or of the gallery."
+            )
         if len(self.held_out) < _FEW:
             yield (
                 f"the threshold was set by {_people(len(self.held_out))}, who may be unlike all else: expect false accepts "

@@ -3,8 +3,7 @@
 import numpy as np
 from scipy.stats import binom, norm
 
-from smartbox._cosine_model import CosineModel
-from smartbox._model import DefendedModel
+from smartbox._cosine_model import cosine_model
 
 
 def cosine_bounds(draws, distance, alpha):
@@ -41,14 +40,10 @@ def cosine_bounds(draws, distance, alpha):
 
 def cosine_columns(model):
     """Which logits are cosines, and how many times, of a verifier or a gallery; defences may stand before it."""
-    end = model
-    while isinstance(end, DefendedModel):
-        end = end.model
-    if not isinstance(end, CosineModel):
+    end = cosine_model(model)
+    if end is None:
         raise TypeError(
             f"expected a smoothed FaceVerifier or FaceGallery, by itself or at the end of a Pipeline, got one of "
-            f"{type(end).__name__}, which has no cosines: certify() bounds its decisions."
+            f"{type(model).__name__}, which has no cosines: certify() bounds its decisions."
         )
-    bar = end._bar()
-    columns = np.arange(len(end.classes_))
-    return columns if bar is None else np.delete(columns, bar[0]), np.float32(end.scale)
+    return end.people(), np.float32(end.scale)

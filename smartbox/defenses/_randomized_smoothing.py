@@ -178,7 +178,8 @@ class RandomizedSmoothing(ModelDefense):
 
         For a `FaceVerifier` or a `FaceGallery`, by itself or behind defences. Whoever is accepted from a threshold on stays
         accepted as long as ``low`` reaches it, and refused as long as ``high`` does not, whatever the threshold. The radius at
-        which that ends is, for the verifier's own threshold, the one that `certify` gives.
+        which that ends is, for the verifier's own threshold, the one that `certify` gives. Noisy images are cut to [0, 1], as a
+        verifier and a gallery take them.
 
         Parameters
         ----------
@@ -195,7 +196,7 @@ class RandomizedSmoothing(ModelDefense):
 
             cosine : the median over ``n_draws`` noisy copies, ``(n, n_identities)``.
             low, high : no image within the radius has a smaller, or a larger, median under noise; each bound holds with
-                confidence ``1 - alpha``. Of shape ``(n, n_identities)``, or ``(n, n_identities, n_radii)`` of several.
+                confidence ``1 - alpha``. Of shape ``(n, n_identities)``, or ``(n, n_identities, *radius.shape)`` of several.
 
         Raises
         ------
@@ -207,8 +208,8 @@ class RandomizedSmoothing(ModelDefense):
         .. [1] Chiang, Curry, Abdelkader, Kumar, Dickerson, Goldstein. "Detection as Regression: Certified Object Detection by
            Median Smoothing", NeurIPS 2020, section 3.
         """
-        radii = np.reshape([as_number(each, "radius") for each in np.ravel(radius)], np.shape(radius))
-        X, smoothed = self._ready(X), self._as_face_model()
+        radii = np.reshape([as_number(each, "radius") for each in np.ravel(radius).tolist()], np.shape(radius))
+        X, smoothed = self._ready(X), self._smoothed()
         columns, scale = cosine_columns(smoothed.model)
         streams, parts = smoothed.streams(X)["estimate"], []
         n_rows = max(1, min(_BATCH_SIZE, _BLOCK_LOGITS // (self.n_draws * len(smoothed.classes_))))
@@ -232,6 +233,11 @@ class RandomizedSmoothing(ModelDefense):
         return self._with_rejections(smoothed.classes_[chosen], ~certain, rejection_label(smoothed.classes_))
 
     def _as_face_model(self):
+        smoothed = self._smoothed()
+        rejection_label(smoothed.classes_)  # raises if an identity has the name of rejection
+        return smoothed
+
+    def _smoothed(self):
         self._validate_params()
         model = self._face_model()
         if getattr(model, "reject_label", None) is not None:
@@ -239,7 +245,6 @@ class RandomizedSmoothing(ModelDefense):
                 "expected a model that names every face, got one that rejects: smooth the face model first, and put the "
                 "detector before that, e.g. GuardedClassifier(RandomizedSmoothing(face), detector=detector)."
             )
-        rejection_label(model.classes_)  # raises if an identity has the name of rejection
         return SmoothedModel(model, sigma=self.sigma, n_draws=self.n_attack_draws, random_state=self.random_state)
 
 

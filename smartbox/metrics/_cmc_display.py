@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from smartbox._cosine_model import cosine_model
 from smartbox._drawing import axes_for, draw_curve, is_first_curve
 from smartbox.metrics._identification import cmc_curve
 
@@ -94,7 +95,9 @@ class CMCDisplay:
 
         model = as_face_model(estimator)
         name = type(estimator).__name__ if name is None else name
-        scores, classes = model.logits(X), model.classes_
+        scores, classes, of_cosines = model.logits(X), model.classes_, cosine_model(model)
+        if of_cosines:  # whoever is nobody has no rank
+            scores, classes = scores[:, of_cosines.people()], classes[of_cosines.people()]
         return cls.from_predictions(y, scores, classes=classes, name=name, band=band, ax=ax, **kwargs)
 
     @classmethod

@@ -58,13 +58,17 @@ def wilson_interval(n_hits: ArrayLike, n_trials: ArrayLike, *, confidence: float
             "n_hits and n_trials must be whole numbers with 0 <= n_hits <= n_trials and n_trials >= 1, got "
             f"{np.ravel(k)[:5].tolist()} of {np.ravel(n)[:5].tolist()}; pass counts, not shares."
         )
+    low, high = wilson_ends(k / n, n, confidence)
+    return (low, high) if low.ndim else (float(low), float(high))
+
+
+def wilson_ends(share, n, confidence):
+    """As `wilson_interval`, of a share of ``n`` trials that need not be whole hits."""
     z2 = norm.ppf((1 + confidence) / 2) ** 2
-    share = k / n
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     reach = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
     # rounding may miss the exact ends 0 (no hit) and 1 (hits only)
-    low, high = np.where(k == 0, 0.0, centre - reach), np.where(k == n, 1.0, centre + reach)
-    return (low, high) if low.ndim else (float(low), float(high))
+    return np.where(share == 0, 0.0, centre - reach), np.where(share == 1, 1.0, centre + reach)
 
 
 def mcnemar_test(right_a: ArrayLike, right_b: ArrayLike) -> Bunch:

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from smartbox._drawing import short_name, show_face
+from smartbox._checks import check_images
+from smartbox._drawing import judged, short_name, show_face
 from smartbox.metrics._perturbation import perturbation_size
 
 _TIMES = 10
 _MOST = 12  # faces
 _SIDE = 1.5  # width of a face, inches
 _LONGEST = 11  # letters of a name, which with the words before it are as wide as a face
-_RIGHT, _WRONG, _UNKNOWN = ("#0072B2", "✓ "), ("#D55E00", "✗ "), ("0.35", "")
+_UNKNOWN = ("0.35", "")
 
 
 class PerturbationDisplay:
@@ -174,7 +175,7 @@ class PerturbationDisplay:
     def _judge(self, label, row):
         if self.y is None:
             return _UNKNOWN
-        return _RIGHT if label == self.y[row] else _WRONG
+        return judged(label == self.y[row])
 
     def _check_labels(self, columns, n_faces):
         seen_as = self.seen_as or {}
@@ -201,7 +202,7 @@ def _check_faces(X, X_adv):
             f"expected up to {_MOST} images of shape (n_faces, height, width, 1 or 3) and their changed versions in the "
             f"same shape, got {X.shape} and {X_adv.shape}; pass a few, e.g. X[:4] and X_adv[:4]."
         )
-    return X, X_adv
+    return check_images(X), check_images(X_adv, name="X_adv")
 
 
 def _grid(ax, n_rows, n_columns, ratio):

@@ -4,6 +4,8 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.utils import Bunch
 
+from smartbox._checks import check_labels
+from smartbox._cosine_model import cosine_model
 from smartbox._drawing import axes_for, check_band, draw_curve, draw_reference, is_first_curve
 from smartbox._model import n_names
 from smartbox.metrics._claims import all_claim_scores
@@ -36,10 +38,11 @@ class _VerificationDisplay:
         X : array-like of shape (n_images, height, width, channels)
             Images in [0, 1].
         y : array-like of shape (n_images,)
-            True identity of each image, enrolled.
+            True identity of each image, enrolled; of a gallery or a verifier also its label for those who are nobody.
         claims : array-like of shape (n_images,), optional
             Claimed identity of each image, e.g. ``FaceProtocol().assign(y).claims``. Default: each image claims
-            every enrolled identity once, which gives many more impostor claims.
+            every enrolled identity once, which gives many more impostor claims. Scores are cosines where a gallery or a
+            verifier decides by them, whatever its threshold, and else how far the claimed logit leads.
         name : str, optional
             For the legend. Default: name of the class of the estimator.
         band : (x, low, high), optional
@@ -62,14 +65,9 @@ class _VerificationDisplay:
 
         model = as_face_model(estimator)
         name = type(estimator).__name__ if name is None else name
-        logits, classes, y = model.logits(X), model.classes_, np.asarray(y)
-        if claims is None:
-            every = all_claim_scores(logits, y, classes=classes)
-            # nobody claims to be the rejection of a guarded model
-            of_people = np.tile(np.arange(len(classes)) < n_names(model), len(y))
-            scores, is_genuine = every.scores[of_people], every.is_genuine[of_people]
-        else:
-            scores, is_genuine = claim_scores(logits, claims, classes), np.asarray(claims) == y
+        logits, y = model.logits(X), np.asarray(y)
+        of_claims = _cosines if cosine_model(model) else _margins
+        scores, is_genuine = of_claims(model, logits, y, claims)
         return cls.from_predictions(scores, is_genuine, name=name, band=band, ax=ax, **kwargs)
 
     @classmethod
@@ -241,6 +239,28 @@ class DETDisplay(_VerificationDisplay):
         inner = slice(np.flatnonzero(far == 0)[-1], np.flatnonzero(frr == 0)[0] + 1)
         far, frr = far[inner], frr[inner]
         return deviate(far, self.n_impostors), deviate(frr, self.n_genuine)
+
+
+def _margins(model, logits, y, claims):
+    """Scores of claims, and whether they are true, by how far a logit leads."""
+    classes = model.classes_
+    if claims is not None:
+        return claim_scores(logits, claims, classes), np.asarray(claims) == y
+    every = all_claim_scores(logits, y, classes=classes)
+    # nobody claims to be the rejection of a guarded model
+    of_people = np.tile(np.arange(len(classes)) < n_names(model), len(y))
+    return every.scores[of_people], every.is_genuine[of_people]
+
+
+def _cosines(model, logits, y, claims):
+    """The same of a gallery or a verifier, which accepts by the cosine alone; nobody claims to be nobody."""
+    end, y = cosine_model(model), np.asarray(check_labels(y, len(logits), model.classes_))
+    columns = end.people()
+    cosines, people = logits[:, columns] / np.float32(end.scale), model.classes_[columns]
+    if claims is None:
+        return cosines.ravel(), (y[:, None] == people).ravel()
+    claims = check_labels(claims, len(logits), people, name="claims")
+    return cosines[np.arange(len(claims)), np.searchsorted(people, claims)], claims == y
 
 
 def _corners(far, frr):

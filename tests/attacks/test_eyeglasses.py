@@ -112,6 +112,17 @@ def test_a_shared_frame_is_the_same_on_all_images_of_a_wearer(face):
     np.testing.assert_allclose(alone, X_adv[5:10], atol=1e-6)
 
 
+def test_shared_frames_of_a_wearer_in_several_batches_are_refused(face):
+    X, y = example_images(n=6), np.array([0, 0, 1, 1, 2, 2])
+    attack = Eyeglasses(face, max_iter=2, shared=True, batch_size=4)
+    np.testing.assert_array_equal(attack.generate(X, y)[:4], attack.generate(X[:4], y[:4]))
+    with pytest.raises(ValueError, match=r"in one batch of 4, got those of .*1.* in several: sort"):
+        attack.generate(X, np.array([0, 1, 2, 0, 1, 2]))
+    with pytest.raises(ValueError, match="expected y"):
+        attack.generate(X)
+    Eyeglasses(face, max_iter=2, shared=True).generate(X)
+
+
 def test_a_frame_for_one_image_is_the_same_shared_or_not(face):
     X = example_images(n=5)
     y = np.arange(5)

@@ -117,6 +117,8 @@ def test_several_radii_are_read_off_the_same_draws(circle):
         np.testing.assert_array_equal(several.high[..., k], one.high)
     with pytest.raises(ValueError, match="expected radius"):
         smoothed.certify_cosine(X, [0.1, None])
+    with pytest.raises(ValueError, match=r"got 'far'"):
+        smoothed.certify_cosine(X, np.array(["0.1", "far"]))
 
 
 def test_columns_of_a_gallery_are_its_people_and_defences_may_stand_before(circle):
@@ -131,6 +133,15 @@ def test_columns_of_a_gallery_are_its_people_and_defences_may_stand_before(circl
     np.testing.assert_allclose(behind.cosine, blurred, atol=1e-4)
     one = RandomizedSmoothing(gallery, sigma=1e-6, n_draws=20, random_state=0).certify_cosine(X[5:6], 0)
     np.testing.assert_array_equal(one.low[0], by_itself.low[5])
+
+
+def test_a_gallery_may_call_nobody_what_smoothing_calls_rejection(circle):
+    _, X, _ = circle
+    gallery = FaceGallery(Angle(), threshold=0.2, unknown=-1).fit(X[:3], [0, 1, 2])
+    smoothed = RandomizedSmoothing(gallery, sigma=1e-6, n_draws=20, random_state=0)
+    np.testing.assert_allclose(smoothed.certify_cosine(X, 0).cosine, gallery.cosines(X), atol=1e-4)
+    with pytest.raises(ValueError, match="rename"):
+        smoothed.certify(X)
 
 
 def test_no_attack_within_the_radius_moves_the_median_beyond_its_bounds(circle):

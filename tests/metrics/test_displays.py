@@ -6,9 +6,10 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.pipeline import make_pipeline
 
-from smartbox import as_face_model
+from smartbox import FaceEmbedder, FaceGallery, FaceVerifier, as_face_model
 from smartbox.attacks import FGSM, DeepFool
 from smartbox.defenses import GaussianBlur
+from smartbox.estimator_checks import example_images
 from smartbox.metrics import (
     CMCDisplay,
     DETDisplay,
@@ -23,7 +24,7 @@ from smartbox.metrics import (
     tar_at_far,
     wilson_interval,
 )
-from tests.doubles import NumpyModel
+from tests.doubles import NumpyModel, smooth_embedding
 from tests.metrics.test_verification import gaussian_scores, scores_with_ties
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -145,6 +146,36 @@ def test_nobody_claims_to_be_the_rejection_of_a_guarded_model(model, images):
     # a flagged face is accepted as nobody: at margin 0, the share of genuine claims accepted is that of faces seen right
     every = all_claim_scores(guarded.logits(X), y, classes=guarded.classes_)
     assert np.mean(every.scores[every.is_genuine] > 0) == np.mean(guarded.predict(X) == y)
+
+
+def test_those_who_are_nobody_are_no_claim_and_have_no_rank():
+    """Curves of a gallery and of a verifier are those of the cosines to people, whatever the threshold."""
+    X = example_images((12, 10, 1), n=24, seed=1)
+    y, embedder = np.arange(24) % 6, FaceEmbedder(smooth_embedding((12, 10, 1)))
+    y[18:] = -1  # strangers
+    for threshold in (0.2, 0.999):
+        gallery = FaceGallery(embedder, threshold=threshold, unknown=-1).fit(X[:6], y[:6])
+        cosines, people = gallery.cosines(X[6:]), np.arange(6)
+        for estimator in (gallery, make_pipeline(GaussianBlur(sigma=1e-3), gallery)):
+            roc = VerificationROCDisplay.from_estimator(estimator, X[6:], y[6:], name="ours")
+            expected = equal_error_rate(cosines.ravel(), (y[6:, None] == people).ravel())
+            assert roc.line_.get_label() == f"ours: {100 * expected:.1f} %"
+            assert (roc.n_genuine, roc.n_impostors) == (12, 18 * 6 - 12)
+            curve = CMCDisplay.from_estimator(estimator, X[6:18], y[6:18]).line_.get_ydata()
+            np.testing.assert_array_equal(curve, cmc_curve(y[6:18], cosines[:12], classes=people))
+        claims = np.where(np.arange(12) % 2, y[6:18], (y[6:18] + 1) % 6)
+        roc = VerificationROCDisplay.from_estimator(gallery, X[6:18], y[6:18], claims=claims)
+        assert value_at(roc.line_, 0.2) == pytest.approx(
+            tar_at_far(cosines[np.arange(12), claims], claims == y[6:18], 0.2)
+        )
+        verifier = FaceVerifier(embedder, threshold=threshold).fit(X[:1])
+        own = y == 0
+        label = np.where(own, "genuine", "impostor")
+        det = DETDisplay.from_estimator(verifier, X[1:], label[1:], name="ours")
+        expected = equal_error_rate(verifier.cosines(X[1:])[:, 0], own[1:])
+        assert det.line_.get_label() == f"ours: {100 * expected:.1f} %" and det.n_impostors == 21
+    with pytest.raises(ValueError, match="claims holds labels"):
+        VerificationROCDisplay.from_estimator(gallery, X, y, claims=y)
 
 
 @pytest.mark.parametrize("n_impostors, scale", [(999, "linear"), (1000, "log")])
@@ -383,6 +414,8 @@ def test_faces_in_the_place_of_an_axes():
         ),
         (lambda: PerturbationDisplay.from_predictions(*faces_and_noise(), seen_as={"orig": [0, 1]}), "got .'orig'."),
         (lambda: PerturbationDisplay.from_predictions(*faces_and_noise(), y=[1]), "got 1 in 'y' for 2 faces"),
+        (lambda: PerturbationDisplay.from_predictions(*(255 * each for each in faces_and_noise())), "255"),
+        (lambda: PerturbationDisplay.from_predictions(*(np.full((2, 4, 4, 1), i, np.uint8) for i in (7, 6))), "255"),
     ],
 )
 def test_refuses(call, message):
