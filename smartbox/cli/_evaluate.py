@@ -109,6 +109,8 @@ def evaluate(
     check_folders(gallery, probes, pairs)
     if impersonate and gallery is None and pairs is not None:
         raise ValueError("--impersonate is for a gallery; pairs of two people are impersonated anyway: leave it out.")
+    if far is not None and gallery is None and pairs is not None:
+        raise ValueError("--far is for a gallery; pairs are judged at the threshold of the other folds: leave it out.")
     path = find_network(network)
     for option, folder in (("--gallery", gallery), ("--probes", probes)):
         if folder is not None and folder.expanduser().resolve() == out.expanduser().resolve():

@@ -381,6 +381,7 @@ MISTAKES = [
     (["--pairs", "pairs.txt"], ["expected --probes DIR beside --pairs"]),
     (["--probes", "probes"], ["expected --gallery DIR beside --probes"]),
     (["--probes", "probes", "--pairs", "pairs.txt", "--impersonate"], ["--impersonate is for a gallery"]),
+    (["--probes", "probes", "--pairs", "pairs.txt", "--far", "0.1"], ["--far is for a gallery"]),
     (["--network", "no.keras"], ["no file at no.keras", "dlib_resnet_v1"]),
     (["--attack", "pdg"], ["did you mean 'pgd'?"]),
     (["--set", "epsilon=1"], ["no parameter 'epsilon'"]),
