@@ -176,7 +176,7 @@ def can_share(n_jobs):
     return _is_cluster() or (n_jobs is not None and joblib.effective_n_jobs(n_jobs) > 1)
 
 
-def check_n_jobs(n_jobs):
+def check_n_jobs(n_jobs, name="n_jobs", unset="None"):
     """Raise a ValueError unless it is a number of workers."""
     if n_jobs is not None and (isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0):
-        raise ValueError(f"expected n_jobs as a number of workers, -1 for all cores, or None, got {n_jobs!r}.")
+        raise ValueError(f"expected {name} as a number of workers, -1 for all cores, or {unset}, got {n_jobs!r}.")

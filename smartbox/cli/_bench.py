@@ -198,7 +198,7 @@ def bench(
         metrics = (*_METRICS, *_DETECTION_METRICS[protocol])
     check_metrics(metrics, detectors)
     check_format(form)
-    check_n_jobs(jobs)
+    check_n_jobs(jobs, name="--jobs", unset="leave it out to work alone")
     check_scheduler(scheduler)
     if cache and no_cache:
         raise ValueError("--cache and --no-cache exclude each other: leave one out.")

@@ -138,7 +138,7 @@ def test_help_still_names_the_defaults():
 
 
 def test_options_of_workers_and_cache_are_checked_before_any_work(run, no_work, tmp_path):
-    assert "expected n_jobs as a number of workers" in run("bench", "--jobs", 0)[2]
+    assert "expected --jobs as a number of workers, -1 for all cores, or leave it out" in run("bench", "--jobs", 0)[2]
     assert "exclude each other" in run("bench", "--cache", tmp_path, "--no-cache")[2]
 
 
