@@ -18,7 +18,7 @@ from smartbox.benchmark import _trainings
 from smartbox.benchmark._code import code_of_class, code_of_module, code_of_text
 from smartbox.benchmark._one_seed import CLEAN, UNDEFENDED
 from smartbox.benchmark._registry import CLASSIFIERS
-from smartbox.benchmark._trainings import lesson_rows, trainings_of
+from smartbox.benchmark._trainings import lesson_rows, teachers, trainings_of
 from smartbox.defenses import GuardedClassifier, NoiseTraining, RandomizedSmoothing
 from smartbox.metrics._cross_attack import trainings
 
@@ -109,9 +109,9 @@ def _network(one):
 
 
 def _defense(one, name):
-    made, teachers = one.plan.defense[name], making.teachers(one.plan, name)
-    is_made_of_network = isinstance(made, CLASSIFIERS) or teachers
-    recipe = [described(made), [described(one.plan.attack[attack]) for attack in teachers]]
+    made, learnt = one.plan.defense[name], teachers(one.plan, name)
+    is_made_of_network = isinstance(made, CLASSIFIERS) or learnt
+    recipe = [described(made), [described(one.plan.attack[attack]) for attack in learnt]]
     if isinstance(made, CLASSIFIERS):
         recipe.append(described(one.plan.network))
     if isinstance(made, RandomizedSmoothing):

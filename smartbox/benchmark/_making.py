@@ -32,7 +32,7 @@ from smartbox.benchmark._records import REPORTED
 from smartbox.benchmark._registry import CLASSIFIERS
 from smartbox.benchmark._sharing import share_network
 from smartbox.benchmark._signs import random_search
-from smartbox.benchmark._trainings import allowed_fpr, lesson_rows, shares, trainings_of
+from smartbox.benchmark._trainings import allowed_fpr, lesson_rows, shares, teachers, trainings_of
 from smartbox.datasets import make_detection_set
 from smartbox.defenses import GuardedClassifier, NoiseTraining, RandomizedSmoothing
 from smartbox.defenses._retrained import RetrainedClassifier
@@ -60,8 +60,8 @@ def rejoined(one, piece, found):
 def defense(one, name):
     """A fitted mitigation.
 
-    Those that learn from attacked faces do so from the run's: a classifier from its first attack, the others from all, a part
-    of the faces each. Smoothing stands on the network trained anew with its noise.
+    Those that learn from attacked faces do so from the run's, see `teachers`: a classifier from the first attack, the others
+    from all, a part of the faces each. Smoothing stands on the network trained anew with its noise.
     """
     made = one.seeded(clone(one.plan.defense[name]))
     is_classifier, parameters = isinstance(made, RetrainedClassifier), made.get_params(deep=False)
@@ -80,14 +80,6 @@ def defense(one, name):
     if "verbose" in parameters:
         made.set_params(verbose=one.verbose)
     return made.fit(X, y)
-
-
-def teachers(plan, name):
-    """The attacks that a mitigation learns from."""
-    made = plan.defense[name]
-    if "attack" not in made.get_params(deep=False):
-        return []
-    return list(plan.attack)[: 1 if isinstance(made, RetrainedClassifier) else None]
 
 
 def model(one, name=UNDEFENDED):

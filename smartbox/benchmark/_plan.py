@@ -11,7 +11,7 @@ from sklearn.utils import Bunch
 from smartbox._packing import is_network
 from smartbox.benchmark import _registry as registry
 from smartbox.benchmark._results import DETECTION, METRICS
-from smartbox.benchmark._trainings import PROTOCOLS
+from smartbox.benchmark._trainings import PROTOCOLS, teachers
 from smartbox.face import FaceClassifier
 from smartbox.networks import NETWORKS
 
@@ -50,9 +50,9 @@ def make_plan(
     made = {
         kind: {name: registry.make(kind, name, split[kind, name]) for name in names} for kind, names in chosen.items()
     }
-    for defense in made["defense"].values():  # does the attack suit one that learns from it?
-        if "attack" in defense.get_params(deep=False):
-            clone(defense).set_params(attack=next(iter(made["attack"].values())))._validate_params()
+    for name, defense in made["defense"].items():  # does the attack suit one that learns from it?
+        for attack in teachers(Bunch(**made), name)[:1]:
+            clone(defense).set_params(attack=made["attack"][attack])._validate_params()
     if protocol not in PROTOCOLS:
         raise ValueError(f"there is no protocol {protocol!r}{registry.nearest(str(protocol), PROTOCOLS)} Known: "
                          f"{', '.join(PROTOCOLS)}.")  # fmt: skip

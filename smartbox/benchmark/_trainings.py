@@ -1,11 +1,26 @@
-"""Which attacks each detector is trained on and meets, and which training faces each attack gets."""
+"""Which attacks detectors and mitigations are trained on, which each detector meets, and which faces each attack gets."""
 
 import numpy as np
 
+from smartbox.attacks import AutoAttack
+from smartbox.defenses._retrained import RetrainedClassifier
 from smartbox.metrics._cross_attack import trainings
 
 PROTOCOLS = ("committed", "paper", "cross")
 _FPR = 0.05  # of a committed detector, on the validation faces
+
+
+def teachers(plan, name):
+    """The attacks that a mitigation learns from.
+
+    AutoAttack is none where there is another: it judges at thousands of gradients a face, and all the training faces would take
+    it hours.
+    """
+    made = plan.defense[name]
+    if "attack" not in made.get_params(deep=False):
+        return []
+    quick = [attack for attack, each in plan.attack.items() if not isinstance(each, AutoAttack)]
+    return (quick or list(plan.attack))[: 1 if isinstance(made, RetrainedClassifier) else None]
 
 
 def trainings_of(plan):

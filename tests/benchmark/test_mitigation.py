@@ -19,6 +19,7 @@ from smartbox.benchmark._results import MITIGATION_COLUMNS, provenance
 from smartbox.benchmark._rows import tables_of
 from smartbox.benchmark._signs import SIGNS, masking_signs, quicker
 from smartbox.benchmark._tables import remarks
+from smartbox.benchmark._trainings import teachers
 from smartbox.defenses import GaussianBlur, Randomization
 from smartbox.estimator_checks import example_images
 from smartbox.metrics import bootstrap_by_identity, wilson_interval
@@ -260,3 +261,16 @@ def test_auto_attack_at_two_eps_meets_every_kind_of_mitigation(faces):
     for row in results.tables["attacks"]:
         assert row["median_linf"] <= {names[0]: 2 / 255, names[1]: 16 / 255}[row["attack"]] + 1e-6
     assert results.provenance["parameters"]["attack.auto_attack@2/255"]["eps"] == "2/255"
+
+
+def test_mitigations_do_not_learn_from_autoattack_where_there_is_another():
+    """It would attack all training faces, at thousands of gradients each."""
+    choices = {"defenses": ["denoising_autoencoder", "adversarial_training", "gaussian_blur"], "detectors": [], "seeds": [0]}
+
+    def taught(attacks, **parameters):
+        plan = make_plan(attacks=attacks, **choices, parameters=parameters)
+        return [teachers(plan, name) for name in plan.defense]
+
+    assert taught(["autoattack", "pgd", "fgsm"]) == [["pgd", "fgsm"], ["pgd"], []]
+    assert taught(["autoattack"]) == [["auto_attack"], ["auto_attack"], []]
+    taught(["autoattack", "pgd"], **{"defense.adversarial_training.mode": "pgd"})
