@@ -199,10 +199,11 @@ def _about(plan, chain, path, faces, seed):
     from smartbox._records import data_record, file_sha256
     from smartbox.cli._train_run import settings_of
 
-    eps = getattr(plan.attack, "eps", None)
+    eps, parameters = getattr(plan.attack, "eps", None), settings_of(plan.attack)
+    parameters.pop("targeted", None)  # each study says what it aims at
     return {
         "title": plan.name + (f", eps {eps}" if isinstance(eps, str) else ""),
-        "attack": {"name": plan.name, "parameters": settings_of(plan.attack)},
+        "attack": {"name": plan.name, "parameters": parameters},
         "defenses": [{"name": name, "parameters": settings_of(defense)} for name, defense in chain],
         "network": {"name": BUILT_IN} if path is None else {"file": path.name, "sha256": file_sha256(path)},
         "data": [data_record(each) for each in faces if each is not None],

@@ -151,6 +151,7 @@ def test_impersonation_reaches_targets(evaluate):
     accepted = np.mean([np.float32(record["cosine_to_target"]) >= threshold for record in after])
     assert found["after attack"]["far"] == pytest.approx(accepted), "the claims to be the target are another column"
     claims = report()["gallery"]
+    assert claims["aim"] == "impersonation" and "targeted" not in report()["attack"]["parameters"]
     assert claims["impostor_claims"] == len(after)
 
 
