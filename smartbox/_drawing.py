@@ -16,15 +16,25 @@ _LOOKS = (
 _CURVE = "smartbox curve"
 RIGHT, WRONG = ("#0072B2", "✓ "), ("#D55E00", "✗ ")
 _LONGEST = 14  # characters of a name
+_LONGEST_LABEL = 60  # characters of a line of a legend, which must leave room for the axes
 
 
 def axes_for(ax):
     """The given axes, or new ones of a figure that pyplot shows."""
     if ax is not None:
-        return ax
+        return check_axes(ax)
     import matplotlib.pyplot as plt
 
     return plt.subplots(layout="constrained")[1]
+
+
+def check_axes(ax):
+    """Refuse what is no axes: a figure, or several axes."""
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes):
+        raise ValueError(f"ax must be the axes to draw on, got {type(ax).__name__}; make one with figure, ax = plt.subplots().")
+    return ax
 
 
 def is_first_curve(ax):
@@ -42,7 +52,8 @@ def draw_curve(ax, x, y, *, label=None, title=None, band=None, step=False, kwarg
     from matplotlib.lines import Line2D
 
     n_curves = sum(line.get_gid() == _CURVE for line in ax.lines)
-    color, linestyle, marker = _LOOKS[n_curves % len(_LOOKS)]
+    color, linestyle, _ = _LOOKS[n_curves % len(_LOOKS)]
+    marker = _LOOKS[(n_curves + n_curves // len(_LOOKS)) % len(_LOOKS)][2]  # another where colours begin again
     looks = {
         "color": color,
         "linestyle": linestyle,
@@ -66,18 +77,26 @@ def draw_curve(ax, x, y, *, label=None, title=None, band=None, step=False, kwarg
 
 def _set_legend(ax, title):
     """Inside, or below the axes if it is so large that it would hide a curve and the layout makes room for it."""
-    names = ax.get_legend_handles_labels()[1]
+    lines, names = ax.get_legend_handles_labels()
+    names = [_without_middle(name) for name in names]
     looks = {"title": title, "title_fontsize": "small", "handlelength": 3.5}
     if not names:
         return
     if len(names) > 3 and ax.figure.get_layout_engine() is not None:
         longest = max(map(len, names))
         looks |= {"fontsize": "small" if longest <= 28 else "x-small", "ncols": 2 if longest <= 42 else 1}
-        legend = ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), columnspacing=1, **looks)
+        legend = ax.legend(lines, names, loc="upper center", bbox_to_anchor=(0.5, -0.14), columnspacing=1, **looks)
     else:
-        legend = ax.legend(loc="best", fontsize="small", **looks)
+        legend = ax.legend(lines, names, loc="best", fontsize="small", **looks)
     for text in legend.get_texts():
         text.set_parse_math(False)  # a name may hold a $
+
+
+def _without_middle(name):
+    """What a legend has room for: the figure at the end of a name stays."""
+    if len(name) <= _LONGEST_LABEL:
+        return name
+    return f"{name[: _LONGEST_LABEL - 21]}…{name[-20:]}"
 
 
 def draw_reference(ax, x, y):

@@ -27,7 +27,8 @@ _CHOSEN_BY = {"targeted": "--impersonate", "random_state": "--seed", "verbose": 
     "--pairs",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also, or without --gallery only: which pairs of the probes to verify, as pairs.txt of LFW.",
+    help="Also, or without --gallery only: which pairs of the probes to verify, as pairs.txt of LFW. A list without "
+    "folds is cut into ten, or fewer if it is short.",
 )
 @click.option(
     "--network",
@@ -57,7 +58,7 @@ _CHOSEN_BY = {"targeted": "--impersonate", "random_state": "--seed", "verbose": 
 @click.option("--impersonate", is_flag=True, help="Each face reaches for another person.  [default: away from its own]")
 @click.option(
     "--far",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=click.FloatRange(0, 1, max_open=True),
     metavar="SHARE",
     help="False claims that the threshold of the gallery may accept.  [default: as many as true ones that it refuses]",
 )

@@ -3,10 +3,11 @@
 import numpy as np
 
 from smartbox._checks import check_images
-from smartbox._drawing import judged, short_name, show_face
+from smartbox._drawing import check_axes, judged, short_name, show_face
 from smartbox.metrics._perturbation import perturbation_size
 
 _TIMES = 10
+_ORIGINAL, _NOISE, _ADVERSARIAL = "original", f"noise × {_TIMES}", "adversarial"  # columns
 _MOST = 12  # faces
 _SIDE = 1.5  # width of a face, inches
 _LONGEST = 11  # letters of a name, which with the words before it are as wide as a face
@@ -106,7 +107,7 @@ class PerturbationDisplay:
         model = model.model if steps else model
         for name, defense in (defenses or {}).items():
             mitigated[name] = defense.transform(X_adv)
-        columns = {"original": X, "adversarial": X_adv, **mitigated}
+        columns = {_ORIGINAL: X, _ADVERSARIAL: X_adv, **mitigated}
         seen_as = {name: model.predict(images) for name, images in columns.items()}
         return cls(X=X, X_adv=X_adv, mitigated=mitigated, seen_as=seen_as, y=y).plot(ax, **kwargs)
 
@@ -147,11 +148,14 @@ class PerturbationDisplay:
         self : PerturbationDisplay
         """
         X, X_adv = _check_faces(self.X, self.X_adv)
+        taken = [name for name in self.mitigated or {} if name in (_ORIGINAL, _NOISE, _ADVERSARIAL)]
+        if taken:
+            raise ValueError(f"{taken[0]!r} is the name of another column; call that mitigation something else.")
         mitigated = {name: _check_faces(X, images)[1] for name, images in (self.mitigated or {}).items()}
         columns = {
-            "original": X,
-            f"noise × {_TIMES}": np.clip(0.5 + _TIMES * (X_adv - X), 0, 1),
-            "adversarial": X_adv,
+            _ORIGINAL: X,
+            _NOISE: np.clip(0.5 + _TIMES * (X_adv - X), 0, 1),
+            _ADVERSARIAL: X_adv,
             **mitigated,
         }
         seen_as = self._check_labels(columns, len(X))
@@ -182,7 +186,7 @@ class PerturbationDisplay:
         strange = [name for name in seen_as if name not in columns]
         if strange:
             raise ValueError(
-                f"seen_as must name columns, one of {[name for name in columns if 'noise' not in name]}, got {strange}."
+                f"seen_as must name columns, one of {[name for name in columns if name != _NOISE]}, got {strange}."
             )
         for name, labels in {**seen_as, **({} if self.y is None else {"y": self.y})}.items():
             if len(labels) != n_faces:
@@ -214,7 +218,7 @@ def _grid(ax, n_rows, n_columns, ratio):
         figure = plt.figure(figsize=size, layout="constrained")
         figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0, hspace=0)
         return figure.subplots(n_rows, n_columns, squeeze=False)
-    ax.set_axis_off()
+    check_axes(ax).set_axis_off()
     place = ax.get_subplotspec()
     if place is None:
         raise ValueError("ax must be one of a grid, got one placed by hand; make it with plt.subplots().")

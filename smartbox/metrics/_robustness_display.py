@@ -139,13 +139,18 @@ class RobustnessCurveDisplay:
         Raises
         ------
         ValueError
-            If shapes do not fit, the sizes are not rising, or the band does not fit.
+            If shapes or kinds of labels do not fit, the sizes are not rising, or the band does not fit.
         """
         eps, y_true, y_pred = _check_eps(eps), np.asarray(y_true), np.asarray(y_pred)
         if y_true.ndim != 1 or y_true.size == 0 or y_pred.shape != (len(eps), len(y_true)):
             raise ValueError(
                 f"y_pred must be of shape (n_eps, n_images), got {y_pred.shape} for {len(eps)} sizes and y_true of shape "
                 f"{y_true.shape}; stack one array of predictions a size."
+            )
+        kinds = {labels.dtype.kind in "US" for labels in (y_true, y_pred) if labels.dtype.kind != "O"}
+        if len(kinds) > 1:
+            raise ValueError(
+                f"y_true and y_pred must name people alike, got {y_true.dtype} and {y_pred.dtype}; text never equals a number."
             )
         accuracy = (y_pred == y_true).mean(axis=1)
         return cls(eps=eps, accuracy=accuracy, norm=norm, name=name, band=band).plot(ax, **kwargs)

@@ -13,6 +13,7 @@ from smartbox.metrics._det import deviate
 from smartbox.metrics._verification import claim_scores, crossing, roc_points
 
 _MANY = 1000  # impostor claims, from which on a linear axis would hide the false accept rates that matter
+_LEAST = 2.0  # normal deviates that an axis of a DET curve shows: at least two ticks
 _PERCENT = (0.01, 0.1, 1, 5, 20, 50, 80, 95, 99, 99.9)
 
 
@@ -119,10 +120,14 @@ class _VerificationDisplay:
         x, y = self._curve(*_corners(np.asarray(self.far), np.asarray(self.frr)))
         looks = {"label": label, "title": "equal error rate", "step": True, "kwargs": kwargs}
         self.line_ = draw_curve(self.ax_, x, y, band=self._drawn_band(x), **looks)
+        self._widen(self.ax_)
         return self
 
     def _drawn_band(self, x):
         return self.band
+
+    def _widen(self, ax):
+        """Make room around a curve that has next to no extent; rates from 0 to 1 need none."""
 
 
 class VerificationROCDisplay(_VerificationDisplay):
@@ -233,6 +238,12 @@ class DETDisplay(_VerificationDisplay):
         far, low, high = check_band(self.band)
         band = deviate(far, self.n_impostors), deviate(low, self.n_genuine), deviate(high, self.n_genuine)
         return [values[band[0] <= x[-1]] for values in band]
+
+    def _widen(self, ax):
+        ends = ax.dataLim.get_points()  # of perfect scores one point
+        far_end = np.where(ends.sum(axis=0) < 0, ends[0] + _LEAST, ends[1] - _LEAST)
+        ax.update_datalim([np.where(np.ptp(ends, axis=0) < _LEAST, far_end, ends[0])])
+        ax.autoscale_view()
 
     def _curve(self, far, frr):
         # from the last point without false accepts to the first without false rejects: beyond there is only the clipping

@@ -312,6 +312,48 @@ def test_colours_are_told_apart_in_grey_or_by_line():
     assert len({str(line) for _, line, _ in _LOOKS}) == len(_LOOKS) == len({marker for *_, marker in _LOOKS})
 
 
+def test_the_eighth_curve_is_told_from_the_first_by_its_marker(model, images):
+    displays = [draw(CMCDisplay, model, images)]
+    displays += [draw(CMCDisplay, model, images, ax=displays[0].ax_) for _ in range(13)]
+    looks = {(d.line_.get_color(), str(d.line_.get_linestyle()), d.line_.get_marker()) for d in displays}
+    assert len(looks) == len(displays)
+
+
+def test_a_long_name_leaves_room_for_the_curve(model, images):
+    display = draw(CMCDisplay, model, images, name="x" * 300)
+    (text,) = display.ax_.get_legend().get_texts()
+    assert len(text.get_text()) <= 60 and text.get_text().endswith(f": {100 * display.accuracy[0]:.1f} %")
+    for i in range(4):
+        draw(CMCDisplay, model, images, name=f"{i}" * 300, ax=display.ax_)
+    display.figure_.canvas.draw()
+    assert display.ax_.get_window_extent().width > display.figure_.bbox.width / 2
+
+
+@pytest.mark.parametrize("cls", [*CURVES, PerturbationDisplay])
+def test_no_axes_are_refused(cls, model, images):
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2)
+    for no_axes in (figure, axes):
+        with pytest.raises(ValueError, match=r"ax must be the axes to draw on, got (Figure|ndarray)"):
+            if cls is PerturbationDisplay:
+                cls.from_predictions(*faces_and_noise(), ax=no_axes)
+            else:
+                draw(cls, model, images, ax=no_axes)
+
+
+@pytest.mark.parametrize("n", [10, 10**6])
+@pytest.mark.parametrize("right", [True, False])
+def test_perfect_scores_have_ticks_on_both_axes(n, right):
+    is_genuine = np.arange(2 * n) < n
+    display = DETDisplay.from_predictions(is_genuine == right, is_genuine)
+    display.figure_.canvas.draw()
+    for axis in (display.ax_.xaxis, display.ax_.yaxis):
+        low, high = axis.get_view_interval()
+        assert sum(low <= place <= high for place in axis.get_majorticklocs()) >= 2
+    assert all(display.ax_.viewLim.contains(x, y) for x, y in display.line_.get_xydata())
+
+
 def test_a_large_legend_hides_no_curve(model, images):
     display = draw(CMCDisplay, model, images, name="one")
     for i in range(3):
@@ -405,6 +447,7 @@ def test_faces_in_the_place_of_an_axes():
         (lambda: DETDisplay.from_predictions([1.0, np.nan], [1, 0]), "NaN"),
         (lambda: RobustnessCurveDisplay.from_predictions([0, 1], [[0, 1]], eps=[0, 1]), r"\(1, 2\) for 2 sizes"),
         (lambda: RobustnessCurveDisplay.from_predictions([0], [[0], [0]], eps=[1, 1]), "eps must rise"),
+        (lambda: RobustnessCurveDisplay.from_predictions([0], [["0"]], eps=[1]), "text never equals a number"),
         (lambda: RobustnessCurveDisplay.from_predictions([0], [[0]], eps=0.1), "sequence of sizes"),
         (lambda: RobustnessCurveDisplay.from_predictions([0], [[0]], eps=["x"]), "fraction such as"),
         (lambda: PerturbationDisplay.from_predictions(np.zeros((13, 4, 4, 1)), np.zeros((13, 4, 4, 1))), "pass a few"),
@@ -413,6 +456,10 @@ def test_faces_in_the_place_of_an_axes():
             "up to 12 images of shape",
         ),
         (lambda: PerturbationDisplay.from_predictions(*faces_and_noise(), seen_as={"orig": [0, 1]}), "got .'orig'."),
+        (
+            lambda: PerturbationDisplay.from_predictions(*faces_and_noise(), mitigated={"original": faces_and_noise()[0]}),
+            "name of another column",
+        ),
         (lambda: PerturbationDisplay.from_predictions(*faces_and_noise(), y=[1]), "got 1 in 'y' for 2 faces"),
         (lambda: PerturbationDisplay.from_predictions(*(255 * each for each in faces_and_noise())), "255"),
         (lambda: PerturbationDisplay.from_predictions(*(np.full((2, 4, 4, 1), i, np.uint8) for i in (7, 6))), "255"),
