@@ -1,10 +1,9 @@
-"""The one module that imports TensorFlow: compiled logits, gradients and training steps of a Keras network.
+"""Where TensorFlow is: compiled logits, gradients and training steps of a Keras network.
 
 Functions are compiled once a network with a free batch size, and kept in a weak dictionary: copies of an
 estimator, another attack, eps or batch never trace again, and a network that its user drops is freed.
 """
 
-import difflib
 import os
 import threading
 import warnings
@@ -15,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from smartbox import _network_graph as graph
 from smartbox._losses import label_loss
 from smartbox._model import LOGITS, PIXELS
 from smartbox._objectives import OBJECTIVES, divergence
@@ -59,15 +59,15 @@ class NetworkEngine:
     def __init__(self, network):
         _check_backend()
         self._network = weakref.ref(network)  # a strong one, in the dictionary's value, would keep its key alive
-        self.image_shape = _image_shape(network)
-        self.n_outputs = _n_outputs(network)
+        self.image_shape = graph.image_shape(network)
+        self.n_outputs = graph.n_outputs(network)
         self._output_shape = (self.n_outputs,)
-        self._logits = _find_logits(network)
-        out = _probe(self._logits, self.image_shape)
-        _refuse_nan(network, out)
-        self._hides_softmax = _are_probabilities(out)
+        self._logits = graph.find_logits(network)
+        out = graph.probe(self._logits, self.image_shape)
+        graph.refuse_nan(network, out)
+        self._hides_softmax = graph.are_probabilities(out)
         if self._hides_softmax:
-            self._logits = _log_of(self._logits)
+            self._logits = graph.log_of(self._logits)
         self.counts = {"forward": 0, "backward": 0, "traces": 0}
         self._functions = {}
         self._lock = threading.Lock()
@@ -117,32 +117,11 @@ class NetworkEngine:
 
     def layer_names(self, kind):
         """Names of the layers of a kind, in the network's order; see `FaceClassifier.layer_names`."""
-        if kind not in _KINDS:
-            raise ValueError(f"expected kind as one of {', '.join(_KINDS)}, got {kind!r}.")
-        network = self._network()
-        types, rank = _KINDS[kind]
-        names = [
-            operation.name
-            for operation, output in _operations(network)
-            if len(output.shape) == rank and isinstance(operation, types)
-        ]
-        if kind == "convolution":
-            return list(dict.fromkeys(names))  # a layer may be used twice
-        last, node, _ = network.outputs[0]._keras_history
-        ends = {last.name}
-        if _is_softmax(last):
-            ends.add(last._inbound_nodes[node].input_tensors[0]._keras_history.operation.name)
-        hidden = [name for name in dict.fromkeys(names) if name not in ends]
-        return [*hidden, LOGITS] if kind == "vector" else hidden
+        return graph.layer_names(self._network(), kind)
 
     def last_dropout(self):
         """Name and rate of the last layer that drops single units, or None."""
-        found = [
-            (layer.name, float(layer.rate))
-            for layer, _ in _operations(self._network())
-            if type(layer) is keras.layers.Dropout and layer.noise_shape is None and layer.rate > 0
-        ]
-        return found[-1] if found else None
+        return graph.last_dropout(self._network())
 
     def head(self, layer, activations):
         """Logits from a layer's output; counts no pass, since the images pass only a part of the network."""
@@ -317,8 +296,8 @@ class NetworkEngine:
     def _head_reader(self, layer):
         """A function from a layer's output to the logits, and the shape of that output."""
         network = self._network()
-        outputs = _layer_outputs(network)
-        _check_layers([layer], outputs)
+        outputs = graph.layer_outputs(network)
+        graph.check_layers([layer], outputs)
         try:
             head = keras.Model(outputs[layer], network.outputs[0])
         except ValueError as error:
@@ -326,17 +305,17 @@ class NetworkEngine:
                 f"the logits do not follow from the output of layer {layer!r} alone: the network leads past it. Choose "
                 "a layer that every path passes."
             ) from error
-        logits = _find_logits(head)
-        return _log_of(logits) if self._hides_softmax else logits, [None, *outputs[layer].shape[1:]]
+        logits = graph.find_logits(head)
+        return graph.log_of(logits) if self._hides_softmax else logits, [None, *outputs[layer].shape[1:]]
 
     def _reader(self, layers):
         """A function from images to the outputs of layers, and the shapes of these."""
         if not layers:
             raise ValueError("expected the name of at least one layer, got none.")
         network = self._network()
-        outputs = _layer_outputs(network)
+        outputs = graph.layer_outputs(network)
         inner = [name for name in dict.fromkeys(layers) if name not in (LOGITS, PIXELS)]
-        _check_layers(inner, outputs)
+        graph.check_layers(inner, outputs)
         part = keras.Model(network.inputs[0], [outputs[name] for name in inner]) if inner else None
         shapes = {name: [None, *outputs[name].shape[1:]] for name in inner}
         shapes |= {LOGITS: [None, self.n_outputs], PIXELS: [None, *self.image_shape]}
@@ -360,7 +339,7 @@ class ImageEngine(NetworkEngine):
     def __init__(self, network):
         _check_backend()
         self._network = weakref.ref(network)
-        self.image_shape = _image_shape(network)
+        self.image_shape = graph.image_shape(network)
         shapes = [tuple(tensor.shape) for tensor in network.outputs]
         if shapes != [(None, *self.image_shape)]:
             raise ValueError(
@@ -368,7 +347,7 @@ class ImageEngine(NetworkEngine):
                 f"{shapes}."
             )
         self._output_shape = self.image_shape
-        self._logits = _cut(_call(keras.Model(network.inputs[0], network.outputs[0])))
+        self._logits = graph.cut(graph.call(keras.Model(network.inputs[0], network.outputs[0])))
         self.counts = {"forward": 0, "backward": 0, "traces": 0}
         self._functions = {}
         self._lock = threading.Lock()
@@ -413,144 +392,6 @@ def _check_backend():
             f"{keras.backend.backend()!r}: "
             'set KERAS_BACKEND="tensorflow" before Keras is imported.'
         )
-
-
-def _image_shape(network):
-    shapes = [tuple(tensor.shape) for tensor in getattr(network, "inputs", None) or []]
-    if len(shapes) != 1 or len(shapes[0]) != 4:
-        none = "a network without a fixed input (not built, or a subclass)"
-        came = f"inputs of shape {shapes}" if shapes else none
-        raise ValueError(
-            f"expected a network with one input (batch, height, width, channels), got {came}. Begin it with "
-            "keras.Input((height, width, channels)), or wrap it: x = keras.Input(...); keras.Model(x, "
-            "network(x))."
-        )
-    return shapes[0][1:]
-
-
-def _n_outputs(network):
-    shapes = [tuple(tensor.shape) for tensor in network.outputs]
-    if len(shapes) != 1 or len(shapes[0]) != 2 or (shapes[0][1] or 0) < 2:
-        raise ValueError(
-            "expected a network with one output (batch, n_classes) of at least 2 classes, got outputs of "
-            f"shape {shapes}."
-        )
-    return shapes[0][1]
-
-
-def _layer_outputs(network):
-    """Output of each layer by its name, as this network uses it: another one may use the layer too."""
-    return {operation.name: output for operation, output in _operations(network)}
-
-
-def _operations(network):
-    """Each layer or function of a network, with its output, in the order that an image meets them."""
-    graph = keras.Model(network.inputs[0], network.outputs)  # a Sequential as a graph
-    by_depth = sorted(graph._nodes_by_depth.items(), reverse=True)
-    return [(node.operation, node.output_tensors[0]) for _, nodes in by_depth for node in nodes]
-
-
-_CONVOLUTIONS = (
-    keras.layers.Conv2D, keras.layers.Conv2DTranspose, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D, keras.Model,
-)  # fmt: skip
-_VECTORS = (
-    keras.layers.Flatten, keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D, keras.layers.Dense, keras.Model,
-)  # fmt: skip
-# Types of layers, and the rank of their output; a network inside the network counts by its output.
-_KINDS = {"convolution": (_CONVOLUTIONS, 4), "vector": (_VECTORS, 2), "dense": (keras.layers.Dense, 2)}
-
-
-def _check_layers(layers, outputs):
-    for name in layers:
-        if name not in outputs:
-            near = difflib.get_close_matches(str(name), list(outputs), n=1)
-            meant = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ValueError(f"the network has no layer {name!r}{meant}; its layers are {', '.join(outputs)}.")
-
-
-def _find_logits(network, output=0):
-    """A function ``(x, training) -> logits`` on the network's own weights; a final softmax is left out."""
-    tensor = network.outputs[output]
-    last, node, which = tensor._keras_history
-    before = last._inbound_nodes[node].input_tensors
-    if len(before) == 1:
-        features = keras.Model(network.inputs[0], before[0])
-        if _is_softmax(last):
-            return _call(features)
-        if type(last) is keras.layers.Dense and last.activation in _SOFTMAX:
-            return _chain(features, _linear(last))
-        if isinstance(last, keras.Model) and getattr(last, "outputs", None):  # a network inside a network
-            return _chain(features, _find_logits(last, which))
-    # Built from its tensors, this is the same layers without the user's network object, so that it can be
-    # freed.
-    return _call(keras.Model(network.inputs[0], tensor))
-
-
-_SOFTMAX = (
-    keras.activations.softmax, keras.activations.log_softmax, keras.ops.softmax, keras.ops.log_softmax, tf.nn.softmax,
-    tf.nn.log_softmax,
-)  # fmt: skip
-
-
-def _is_softmax(operation):
-    """Whether it is a layer or a function that does nothing but a softmax."""
-    if isinstance(operation, keras.layers.Activation):
-        return operation.activation in _SOFTMAX
-    if isinstance(operation, keras.layers.Layer):
-        return isinstance(operation, keras.layers.Softmax)
-    return type(operation).__name__ == "Softmax"  # of keras.ops
-
-
-def _probe(run, image_shape):
-    """Outputs for a ramp of pixels in [0, 1], and for one far out of it."""
-    shape = [side or 96 for side in image_shape]
-    ramp = np.linspace(0, 1, np.prod(shape), dtype=np.float32).reshape(shape)
-    return keras.ops.convert_to_numpy(run(np.stack([ramp, 1000 * ramp]), training=False))
-
-
-def _refuse_nan(network, out):
-    if not np.isfinite(out[0]).all():
-        raise ValueError(
-            "the network returns NaN or infinite numbers for an image in [0, 1]: its training diverged, or its file "
-            "is damaged. Train it again, with a lower learning rate."
-        )
-    for variable in network.weights:
-        if not np.isfinite(variable.value.numpy()).all():
-            raise ValueError(
-                f"the network returns NaN or infinite numbers for some images: its weights {variable.path} hold such "
-                "numbers. Train it again, with a lower learning rate."
-            )
-
-
-def _are_probabilities(out):
-    """Whether they are shares of 1, even for pixels far out of [0, 1]: then some layer hides a softmax."""
-    return bool((out >= 0).all() and np.allclose(out.sum(axis=1), 1, atol=1e-3))
-
-
-def _log_of(run):
-    """Logits from probabilities: their softmax is the probabilities again."""
-    return lambda x, training: keras.ops.log(keras.ops.maximum(run(x, training=training), 1e-37))
-
-
-def _call(model):
-    return lambda x, training: keras.ops.cast(model(x, training=training), "float32")
-
-
-def _cut(run):
-    """Cut to [0, 1], but not in training, where a pixel outside has to find its way back."""
-    return lambda x, training: run(x, training) if training else keras.ops.clip(run(x, training), 0.0, 1.0)
-
-
-def _linear(dense):
-    def apply(features, training):
-        logits = keras.ops.matmul(features, dense.kernel)
-        return keras.ops.cast(logits if dense.bias is None else logits + dense.bias, "float32")
-
-    return apply
-
-
-def _chain(features, head):
-    return lambda x, training: head(features(x, training=training), training=training)
 
 
 # Variables up to this size are not counted: states of random generators, which no file holds.

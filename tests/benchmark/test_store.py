@@ -196,7 +196,8 @@ def test_code_counts_where_a_class_reaches_it(monkeypatch):
 
     assert edited("smartbox.attacks._pgd") == [True, False, True]
     assert edited("smartbox.attacks._budget") == [False, False, True]
-    assert edited("smartbox.base") == [False, False, False]
+    assert edited("smartbox.base._attack") == [False, False, True]
+    assert edited("smartbox.base._images") == [False, False, False]
     assert edited("smartbox.attacks.__init__", "smartbox.detectors._pca", "smartbox.cli._bench") == [True, True, True]
     monkeypatch.setattr(code, "_text", text)
     assert keys() == before
