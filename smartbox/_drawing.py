@@ -14,6 +14,7 @@ _LOOKS = (
     ("#000000", (0, (8, 2)), "X"),
 )
 _CURVE = "smartbox curve"
+_AXIS = 0.48  # height of the numbers and the title of an axis, inches
 RIGHT, WRONG = ("#0072B2", "✓ "), ("#D55E00", "✗ ")
 _LONGEST = 14  # characters of a name
 _LONGEST_LABEL = 60  # characters of a line of a legend, which must leave room for the axes
@@ -77,19 +78,39 @@ def draw_curve(ax, x, y, *, label=None, title=None, band=None, step=False, kwarg
 
 def _set_legend(ax, title):
     """Inside, or below the axes if it is so large that it would hide a curve and the layout makes room for it."""
+    from matplotlib.transforms import ScaledTranslation
+
     lines, names = ax.get_legend_handles_labels()
     names = [_without_middle(name) for name in names]
     looks = {"title": title, "title_fontsize": "small", "handlelength": 3.5}
     if not names:
         return
-    if len(names) > 3 and ax.figure.get_layout_engine() is not None:
-        longest = max(map(len, names))
-        looks |= {"fontsize": "small" if longest <= 28 else "x-small", "ncols": 2 if longest <= 42 else 1}
-        legend = ax.legend(lines, names, loc="upper center", bbox_to_anchor=(0.5, -0.14), columnspacing=1, **looks)
+    is_below = len(names) > 3 and ax.figure.get_layout_engine() is not None
+    size, columns, fits = _legend_size(ax, max(map(len, names)), (2, 1) if is_below else (1,))
+    if is_below and fits:
+        below = ax.transAxes + ScaledTranslation(0, -_AXIS, ax.figure.dpi_scale_trans)
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
+        legend = ax.legend(lines, names, fontsize=size, ncols=columns, columnspacing=1, **place, **looks)
     else:
-        legend = ax.legend(lines, names, loc="best", fontsize="small", **looks)
+        legend = ax.legend(lines, names, loc="best", fontsize=size, **looks)
+    legend.set_in_layout(fits)  # the layout would make the axes narrower and narrower for one that does not fit
     for text in legend.get_texts():
         text.set_parse_math(False)  # a name may hold a $
+
+
+def _legend_size(ax, longest, columns):
+    """Font size, number of columns, and whether they fit what the axes have of the figure's width."""
+    from matplotlib.font_manager import FontProperties
+
+    place = ax.get_subplotspec()
+    share = ax.get_position().width if place is None else len(place.colspan) / place.get_gridspec().ncols
+    room = 72 * share * ax.figure.get_figwidth()
+    for n in columns:
+        for size in ("small", "x-small"):
+            # a letter is about 0.6 of the size wide, the line before it and the gaps take six
+            if n * (0.6 * longest + 6) * FontProperties(size=size).get_size_in_points() <= room:
+                return size, n, True
+    return size, n, False
 
 
 def _without_middle(name):

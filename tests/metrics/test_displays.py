@@ -364,6 +364,19 @@ def test_a_large_legend_hides_no_curve(model, images):
     assert legend.x0 >= 0 and legend.x1 <= display.figure_.bbox.width and legend.y0 >= 0
 
 
+@pytest.mark.parametrize("n_columns", [1, 5, 12])
+def test_legends_of_a_grid_of_axes_leave_room_for_the_curves(n_columns):
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, n_columns, figsize=(3 + 2.5 * n_columns, 5), layout="constrained", squeeze=False)
+    for ax in axes.flat:
+        for i in range(6):
+            CMCDisplay(accuracy=[0.5, 1], name=f"{i} by a denoising autoencoder").plot(ax)
+    figure.canvas.draw()
+    least = 0.4 * figure.bbox.width / n_columns
+    assert all(ax.get_window_extent().width > least for ax in axes.flat)
+
+
 def faces_and_noise(n=2, channels=1):
     rng = np.random.default_rng(0)
     X = rng.uniform(0.2, 0.8, (n, 6, 5, channels)).astype(np.float32)
