@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 import smartbox
+from smartbox._progress import say
 from smartbox._quiet_start import import_tensorflow_quietly
 from smartbox.cli._cluster import check_scheduler, cluster
 from smartbox.cli._config import config_options, settings_of_files
@@ -266,6 +267,7 @@ def _run(benchmark, n_seeds, metrics, out, form):
             for table in tables(results, metrics, terminal.width, n_seeds):
                 terminal.print(table)
                 terminal.print()
+    say("Writing the report", enabled=benchmark.verbose)
     with _room_for_results(out, benchmark.cache):
         page = write_report(out)
     seconds, names = results.provenance["seconds"], [path.name for path in paths]

@@ -34,6 +34,7 @@ def test_bench_on_a_folder(run, folder, tmp_path):
     lines = err.splitlines()
     assert lines[0] == "Seed 0: 16 faces to train, 2 to validate, 2 to test"
     assert lines[1].startswith("Training: 1 of 1, ") and "FGSM: 2 of 2" in err and "\x1b" not in err
+    assert lines[-3] == "Writing the report"
     assert lines[-1] == "Report: results/report.html" and (tmp_path / "results" / "report.html").is_file()
     assert lines[-2].endswith("Written to results: results.json, mitigation.csv, detection.csv, attacks.csv, faces.png, records")
     provenance = json.loads((tmp_path / "results" / "results.json").read_text())["provenance"]
