@@ -39,9 +39,8 @@ def headlines(results):
     ]
     best = _best_mitigation(rows)
     if best:
-        found.append(
-            ("Best mitigation", best["worst"], f"are, behind {best['defense']}, at worst under {best['attack']}")
-        )
+        where = f"behind {best['defense']}" if best["worst"][0] else "whatever the mitigation"
+        found.append(("Best mitigation", best["worst"], f"are, {where}, at worst under {best['attack']}"))
     detection = [
         row for row in results.over_seeds("detection") if (row["population"], row["threat"]) == ("all", "unaware")
     ]
@@ -91,10 +90,12 @@ def _mitigated(rows):
     cost = 100 * (best["before_attack"][0] - best["clean_mitigated"][0])
     told = f"{'costs' if cost > 0 else 'gains'} {abs(cost):.1f} points" if abs(cost) >= 0.05 else "costs nothing"
     which = "all attacks together" if best["attack"] == ALL_ATTACKS else best["attack"]
-    said = [
-        f"Of the mitigations {best['defense']} does best at worst: under {which}, {_percent(best, 'worst')} of the faces are "
-        f"right both transferred and adaptive. Without attack it {told}."
-    ]
+    said = [f"No mitigation leaves a face that is right both transferred and adaptive under {which}."]
+    if best["worst"][0]:
+        said = [
+            f"Of the mitigations {best['defense']} does best at worst: under {which}, {_percent(best, 'worst')} of the faces are "
+            f"right both transferred and adaptive. Without attack it {told}."
+        ]
     falls = [row for row in _single(rows) if _has(row, "transferred") and _has(row, "adaptive")]
     if falls:
         row = max(falls, key=lambda row: row["transferred"][0] - row["adaptive"][0])

@@ -17,6 +17,7 @@ from smartbox.benchmark._folding import percent
 from smartbox.report import write_report
 from smartbox.report._curves import mean_roc
 from smartbox.report._folder import read_run
+from smartbox.report._summary import findings, headlines
 from tests.report.conftest import ATTACKS, EVIL, make_run
 
 _VOID = {"meta", "link", "img", "input", "br", "wbr", "path"}
@@ -260,3 +261,14 @@ def test_folder_of_something_else(tmp_path):
     with pytest.raises(ValueError, match=r"expected a folder that smartbox bench wrote, got .* without results.json"):
         write_report(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_best_where_no_mitigation_leaves_anything(tmp_path):
+    results = read_run(make_run(tmp_path / "run")).results
+    assert any("does best at worst" in each for each in findings(results))
+    for row in results.tables["mitigation"]:
+        row["worst"] = 0.0
+    said = "No mitigation leaves a face that is right both transferred and adaptive under all attacks together."
+    assert said in findings(results)
+    meaning = "are, whatever the mitigation, at worst under all attacks"
+    assert ("Best mitigation", "0.0\N{NO-BREAK SPACE}%", meaning) in headlines(results)
