@@ -30,6 +30,7 @@ def cmc(rows, name, ax):
     """How many faces have their true identity among the first."""
     within = rows["rank"].to_numpy()[:, None] <= np.arange(1, N_RANKS + 1)
     CMCDisplay(accuracy=within.mean(axis=0), name=name).plot(ax)
+    ax.set_ylim(0, 1.01)  # the same for all attacks
 
 
 def draw(curve, predictions, attacks, defenses):

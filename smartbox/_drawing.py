@@ -104,7 +104,7 @@ def _legend_size(ax, longest, columns):
 
     place = ax.get_subplotspec()
     share = ax.get_position().width if place is None else len(place.colspan) / place.get_gridspec().ncols
-    room = 72 * share * ax.figure.get_figwidth()
+    room = 72 * share * ax.figure.bbox.width / ax.figure.dpi
     for n in columns:
         for size in ("small", "x-small"):
             # a letter is about 0.6 of the size wide, the line before it and the gaps take six

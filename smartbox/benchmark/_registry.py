@@ -126,6 +126,10 @@ def build(cls, what, parameters, **more):
                 f"{what} has no parameter {parameter!r}{nearest(parameter, known)} "
                 f"It has: {', '.join(known) or 'none'}."
             )
+    for parameter, value in parameters.items():
+        default = known[parameter].default
+        if isinstance(value, bool) and isinstance(default, (int, float)) and not isinstance(default, bool):
+            raise ValueError(f"expected {parameter} of {what} as a number, as its default {default}, got {value}.")
     estimator = cls(**more, **parameters)
     estimator._validate_params()
     if isinstance(parameters.get("eps"), str):  # any text passes as a parameter, only fractions pass an attack

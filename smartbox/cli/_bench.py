@@ -11,6 +11,7 @@ from smartbox._quiet_start import import_tensorflow_quietly
 from smartbox.cli._cluster import check_scheduler, cluster
 from smartbox.cli._config import config_options, settings_of_files
 from smartbox.cli._faces import data_option, load_faces, on_error_option
+from smartbox.cli._images import check_apart
 from smartbox.cli._logs import LOG, logged, tell
 from smartbox.cli._options import Names, Shape, parse_settings
 from smartbox.cli._terminal import Interrupted, check_writable, console
@@ -222,6 +223,8 @@ def bench(
     }
     plan = make_plan(**choices)  # names and parameters are checked before anything is read
     check_image_size(plan, image_shape)
+    if data and Path(data).is_dir():
+        check_apart(data, out, "--data")
     check_writable(out)
     faces = load_faces(data, image_shape, color=color, on_error=on_error)
     check_identities(faces.target_names[faces.target], data)  # here by the names of the folders
@@ -260,7 +263,9 @@ def _run(benchmark, n_seeds, metrics, out, form):
     except KeyboardInterrupt as interrupt:
         if benchmark.verbose:
             click.echo(err=True)  # the line of a progress bar may be open
-        raise Interrupted(_what_is_left(results, n_saved, n_seeds, out)) from interrupt
+        left = _what_is_left(results, n_saved, n_seeds, out)
+        again = " The same command goes on from there." if benchmark.cache else ""
+        raise Interrupted(left + again) from interrupt
     finally:
         if results is not None:
             terminal = console()

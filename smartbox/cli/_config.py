@@ -59,8 +59,10 @@ def _take(ctx, option, value):
     name = ctx.meta["preset"] or file.get("preset")
     below = _checked(ctx, _preset(name), _read(_preset(name))) if name else {}
     ctx.meta[_SETTINGS] = _flat(below.pop(_SETTINGS, {})), _flat(file.pop(_SETTINGS, {}))
-    parameters = {_plain_name(each): each.name for each in ctx.command.params}
-    ctx.default_map = {parameters[key]: _as_given(each) for key, each in {**below, **file}.items() if key != "preset"}
+    options = {_plain_name(each): each for each in ctx.command.params}
+    ctx.default_map = {
+        options[key].name: _as_given(each, options[key]) for key, each in {**below, **file}.items() if key != "preset"
+    }
 
 
 def _preset(name):
@@ -112,9 +114,12 @@ def _plain_name(option):
     return option.opts[0].lstrip("-")
 
 
-def _as_given(value):
-    """A list as the command line would give it."""
-    return tuple(value) if isinstance(value, list) else value
+def _as_given(value, option):
+    """A value as the command line would give it: click cuts a number of 1.5 to 1, but refuses the text."""
+    if isinstance(value, list):
+        return tuple(_as_given(each, option) for each in value)
+    is_flag = getattr(option, "is_flag", False)
+    return str(value) if isinstance(value, (bool, int, float)) and not is_flag else value
 
 
 def _flat(table, before=""):

@@ -33,11 +33,11 @@ def check_images_there(path):
         raise ValueError(f"there is nothing at {path or repr(path)}: expected --images as a folder or zip of images.")
 
 
-def check_apart(images, out):
-    """Raise a ValueError if the results would lie among the images, and be read as such the next time."""
+def check_apart(images, out, option="--images"):
+    """Raise a ValueError if the results would lie among the images of an option, and be read as such the next time."""
     images, out = Path(images).expanduser().resolve(), Path(out).expanduser().resolve()
     if images == out or images in out.parents:
-        raise ValueError(f"--out {out} lies among the images of --images {images}: choose a folder beside it.")
+        raise ValueError(f"--out {out} lies among the images of {option} {images}: choose a folder beside it.")
 
 
 def read_images(path, *, n_channels=None, image_shape=None, on_error=None):

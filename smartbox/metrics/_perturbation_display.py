@@ -10,6 +10,7 @@ _TIMES = 10
 _ORIGINAL, _NOISE, _ADVERSARIAL = "original", f"noise × {_TIMES}", "adversarial"  # columns
 _MOST = 12  # faces
 _SIDE = 1.5  # width of a face, inches
+_TITLE = 150  # size of a title's letters times their number, where it is as wide as a face
 _LONGEST = 11  # letters of a name, which with the words before it are as wide as a face
 _UNKNOWN = ("0.35", "")
 
@@ -163,7 +164,8 @@ class PerturbationDisplay:
         self.figure_ = self.axes_[0, 0].figure
         sizes = perturbation_size(X, X_adv)
         for column, (name, images) in enumerate(columns.items()):
-            self.axes_[0, column].set_title(name, fontsize=10, parse_math=False)
+            size = min(10, _TITLE / max(len(name), 1))
+            self.axes_[0, column].set_title(name, fontsize=size, parse_math=False)
             for row, image in enumerate(images):
                 axis = self.axes_[row, column]
                 show_face(axis, image, **kwargs)

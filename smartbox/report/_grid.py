@@ -146,7 +146,7 @@ def defined(rows, columns):
     ]
 
 
-def listed(names):
+def listed(names, last="and"):
     """``a, b and c``."""
     names = list(names)
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -3,8 +3,10 @@
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "[": "{[}", "]": "{]}", "–": "--", "…": r"\dots{}", "×": r"$\times$", "“": "``", "”": "''", '"': r"\textquotedbl{}",
+    "[": "{[}", "]": "{]}", "–": "--", "…": r"\dots{}", "×": r"$\times$", "“": "``", "”": "''", '"': "''",
 }  # fmt: skip
+_UPRIGHT = 6  # columns of figures
+_SHORT = 12  # letters of a column's name
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {one: f"\\{one}" for one in r"\`*_{}[]|#!$~"}
 
 
@@ -19,9 +21,33 @@ def as_markdown(grid):
 
 
 def as_latex(grid):
-    r"""A ``table`` of booktabs, to be read by ``\input``."""
-    n_names = len(grid.names)
-    heads = []
+    r"""A ``longtable`` of booktabs, to be read by ``\input``: it goes on over pages, and lies on its side if it is wide."""
+    is_wide = len(grid.columns) > _UPRIGHT
+    caption = ". ".join([grid.title, *(text.rstrip(".") for text in _remarks(grid))])
+    head = [r"\toprule", *_latex_head(grid), r"\midrule"]
+    lines = [
+        rf"% needs \usepackage{{booktabs,longtable,makecell{',pdflscape' if is_wide else ''}}}",
+        *([r"\begin{landscape}"] if is_wide else []),
+        r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\begin{{longtable}}{{{'l' * len(grid.names)}{'r' * len(grid.columns)}}}",
+        rf"\caption{{{_latex(caption)}.}}\label{{tab:{grid.id}}}\\",
+        *head,
+        r"\endfirsthead",
+        *head,
+        r"\endhead",
+        r"\bottomrule",
+        r"\endfoot",
+        *(f"{' & '.join([*map(_latex, names), *map(_latex_cell, cells)])} \\\\" for names, cells in grid.lines),
+        r"\end{longtable}",
+        r"\endgroup",
+        *([r"\end{landscape}"] if is_wide else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_head(grid):
+    """Groups of columns, if there are any, and their names."""
+    n_names, heads = len(grid.names), []
     if grid.groups:
         spans, rules, start = [""] * n_names, [], n_names + 1
         for group, n_columns in grid.groups:
@@ -30,25 +56,25 @@ def as_latex(grid):
                 rules.append(rf"\cmidrule(lr){{{start}-{start + n_columns - 1}}}")
             start += n_columns
         heads = [f"{' & '.join(spans)} \\\\", " ".join(rules)]
-    labels = [*grid.names, *(column.label for column in grid.columns)]
-    rows = [f"{' & '.join(map(_latex, [*names, *map(_whole, cells)]))} \\\\" for names, cells in grid.lines]
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_latex('. '.join([grid.title, *(text.rstrip('.') for text in _remarks(grid))]))}.}}",
-        rf"\label{{tab:{grid.id}}}",
-        rf"\begin{{tabular}}{{{'l' * n_names}{'r' * len(grid.columns)}}}",
-        r"\toprule",
-        *heads,
-        f"{' & '.join(map(_latex, labels))} \\\\",
-        r"\midrule",
-        *rows,
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+    labels = [_latex(name) for name in grid.names]
+    labels += [rf"\makecell[br]{{{_in_two(column.label)}}}" for column in grid.columns]
+    return [*heads, f"{' & '.join(labels)} \\\\"]
+
+
+def _in_two(label):
+    """A column's name, on two lines if it is long."""
+    words = str(label).split()
+    if len(str(label)) <= _SHORT or len(words) < 2:
+        return _latex(label)
+    at = min(range(1, len(words)), key=lambda k: abs(len(" ".join(words[:k])) - len(" ".join(words[k:]))))
+    return rf"{_latex(' '.join(words[:at]))}\\{_latex(' '.join(words[at:]))}"
+
+
+def _latex_cell(cell):
+    """The figure, and below it in small print what else there is to it."""
+    more = [rf"\scriptsize {_latex(part)}" for part in (cell.interval, cell.over_seeds) if part]
+    lines = r"\\".join([_latex(cell.text), *more])
+    return rf"\makecell[tr]{{{lines}}}" if more else lines
 
 
 def _whole(cell):

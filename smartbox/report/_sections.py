@@ -52,6 +52,8 @@ def threat_models():
         *THREATS.items(),
         ("Unaware, aware", "An attack that does not know of a detector, and one made against network and detector together."),
         ("Guard", "Adaptive attacks are made against network, detector and mitigation together."),
-        ("Intervals", "95 %, by draws of identities, since images of one person resemble each other, or Wilson's where that "
-                      "reaches farther; of one seed's test faces, their ends averaged over the seeds."),
+        ("Intervals", "95 %, by draws of identities, since images of one person resemble each other; those of accuracies by "
+                      "Wilson's formula where that reaches farther; of one seed's test faces, their ends averaged over the "
+                      "seeds. Rates of detection and of ROC curves at 0 or 100 % therefore have none. An attack's success has "
+                      "Wilson's interval."),
     ]  # fmt: skip

@@ -15,7 +15,7 @@ def measured(results):
         f"{images[0]} images of {data.get('identities', '?')} people ({about}), "
         f"{_shape(images)}; {_seeds(made['seeds'])}, each of which parts the faces anew into training, validation and test, and "
         "trains a network of its own.",
-        f"Attacks: {listed(names['attack'])}.",
+        f"Attacks: {listed(names['attack'])}. {_aims(made, names['attack'])}",
     ]
     said.append(f"Mitigations: {listed(names['defense'])}." if names["defense"] else "No mitigation.")
     if names["detector"]:
@@ -35,23 +35,22 @@ def headlines(results):
     strongest = min(_single(rows), key=_mean("after_attack"))
     found = [
         ("Before attack", strongest["before_attack"], "of the test faces are identified"),
-        ("After attack", strongest["after_attack"], f"are, under {strongest['attack']}"),
+        ("After attack", strongest["after_attack"], f"are, under {listed(_as_strong(rows, strongest), 'or')}"),
     ]
     best = _best_mitigation(rows)
     if best:
         where = f"behind {best['defense']}" if best["worst"][0] else "whatever the mitigation"
         found.append(("Best mitigation", best["worst"], f"are, {where}, at worst under {best['attack']}"))
     detection = [
-        row for row in results.over_seeds("detection") if (row["population"], row["threat"]) == ("all", "unaware")
+        row
+        for row in results.over_seeds("detection")
+        if (row["population"], row["threat"]) == ("all", "unaware") and _has(row, "roc_auc")
     ]
     if detection:
-        best = max(
-            detection, key=lambda row: row["recall"][0] - row["fpr"][0]
-        )  # finding all by flagging all is no feat
-        alarms = f"{best['detector']}, at {_percent(best, 'fpr')} false alarms"
-        found.append(
-            ("Detection", best["recall"], f"of the faces attacked by {best['attack']} are flagged by {alarms}")
-        )
+        best = _hardest_to_detect(detection)
+        alarms = f"its best detector, {best['detector']}, at {_percent(best, 'fpr')} false alarms"
+        meaning = f"of the faces attacked by {best['attack']}, the hardest to detect, are flagged by {alarms}"
+        found.append(("Detection", best["recall"], meaning))
     return [
         (label, f"{100 * spread[0]:.1f}\N{NO-BREAK SPACE}%", meaning)
         for label, spread, meaning in found
@@ -75,11 +74,12 @@ def _attacked(rows):
     if not single:
         return []
     strongest, weakest = (pick(single, key=_mean("after_attack")) for pick in (min, max))
+    names = _as_strong(rows, strongest)
+    most = f"strongest attack, {names[0]}, leaves" if len(names) == 1 else f"strongest attacks, {listed(names)}, leave"
     other = f"; the weakest, {weakest['attack']}, {_percent(weakest, 'after_attack')}"
     return [
-        f"Without any attack the network identifies {_percent(strongest, 'before_attack')} of the test faces. The strongest "
-        f"attack, {strongest['attack']}, leaves {_percent(strongest, 'after_attack')}"
-        f"{other if weakest['attack'] != strongest['attack'] else ''}."
+        f"Without any attack the network identifies {_percent(strongest, 'before_attack')} of the test faces. The {most} "
+        f"{_percent(strongest, 'after_attack')} identified{other if weakest['attack'] not in names else ''}."
     ]
 
 
@@ -113,11 +113,12 @@ def _detected(results):
     unaware = [row for row in rows if row["threat"] == "unaware"]
     if not unaware:
         return []
-    best, worst = (pick(unaware, key=_mean("roc_auc")) for pick in (max, min))
-    least = f"; least well {worst['attack']}, by {worst['detector']} ({_percent(worst, 'roc_auc')})"
+    best, hardest = max(unaware, key=_mean("roc_auc")), _hardest_to_detect(unaware)
+    least = f"; {hardest['attack']} is the hardest to detect, best by {hardest['detector']} ({_percent(hardest, 'roc_auc')})"
     said = [
         f"Of the attacks that know of no detector {best['attack']} is detected best, by {best['detector']} (area under the ROC "
-        f"curve {_percent(best, 'roc_auc')}, {_percent(best, 'recall')} flagged){least if worst is not best else ''}."
+        f"curve {_percent(best, 'roc_auc')}, {_percent(best, 'recall')} flagged)"
+        f"{least if hardest['attack'] != best['attack'] else ''}."
     ]
     aware = [row for row in rows if row["threat"] == "aware" and _has(row, "evaded")]
     if aware:
@@ -141,6 +142,37 @@ def _guarded(results):
         f"Of the guards {best['detector']} with {best['then']} does best: under {best['attack']}, {_percent(best, 'worst')} of "
         "the faces are identified at worst."
     ]
+
+
+def _as_strong(rows, strongest):
+    """Attacks that leave as few faces identified as the strongest."""
+    least = strongest["after_attack"][0]
+    return list(dict.fromkeys(row["attack"] for row in _single(rows) if row["after_attack"][0] == least))
+
+
+def _hardest_to_detect(rows):
+    """Of each attack the detector with the largest area under the curve; of these the smallest."""
+    best = {}
+    for row in rows:
+        if row["roc_auc"][0] > best.get(row["attack"], {"roc_auc": (-1,)})["roc_auc"][0]:
+            best[row["attack"]] = row
+    return min(best.values(), key=_mean("roc_auc"))
+
+
+def _aims(made, attacks):
+    """Which attacks reach for a person, and which only leave one."""
+    of_run, parameters = made.get("attacks", {}), made.get("parameters", {})
+    is_targeted = {name: of_run.get(name, parameters.get(f"attack.{name}", {})).get("targeted", False) for name in attacks}
+    targeted = [name for name in attacks if is_targeted[name]]
+    if not targeted:
+        return "All aim away from the true identity."
+    if len(targeted) == len(attacks):
+        return "All are targeted: they reach for another identity, which false claims name."
+    others = [name for name in attacks if not is_targeted[name]]
+    return (
+        f"Targeted, which reach for another identity that false claims name: {listed(targeted)}; away from the true identity: "
+        f"{listed(others)}."
+    )
 
 
 def _best_mitigation(rows):

@@ -296,6 +296,7 @@ CHOICES = [
     ({"parameters": {"attack.fgsm.model": 1}}, "cannot set 'attack.fgsm.model'"),
     ({"parameters": {"attack.fgsm.random_state": 1}}, "seeds"),
     ({"parameters": {"network.verbose": 1}}, "verbose"),
+    ({"parameters": {"network.epochs": True}}, "expected epochs of the network as a number"),
     ({"parameters": {"network.epoch": 1}}, "the network has no parameter 'epoch' (did you mean 'epochs'?)"),
     ({"parameters": {"network.epochs": 0}}, "'epochs' parameter of FaceClassifier"),
     ({"parameters": {"atack.fgsm.eps": 1}}, "did you mean 'attack'?"),

@@ -109,10 +109,19 @@ def test_interrupt_keeps_the_finished_seeds(run, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(FaceClassifier, "fit", interrupted)
     code, out, err = run("bench", "--data", folder, *TINY, "--quiet", "--seed", 0, "--seed", 1)
     assert code == 130 and "Mitigation" in out
-    assert err.strip() == "smartbox: interrupted; 1 of 2 seeds complete and written to smartbox-results."
+    assert err.strip() == (
+        "smartbox: interrupted; 1 of 2 seeds complete and written to smartbox-results. The same command goes on from there."
+    )
     assert "1 of 2 seeds" in out.split("┏")[0]
     written = json.loads((tmp_path / "smartbox-results" / "results.json").read_text())
     assert written["provenance"]["seeds"] == [0]
+
+
+def test_results_among_the_faces_are_refused(run, folder, no_work):
+    """The picture of one run would be a face of the next."""
+    for out in (folder, folder / "ann" / "results"):
+        code, _, err = run("bench", "--data", folder, *TINY, "--out", out)
+        assert code == 2 and "lies among the images of --data" in err and "choose a folder beside it" in err
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

@@ -364,6 +364,16 @@ def test_a_large_legend_hides_no_curve(model, images):
     assert legend.x0 >= 0 and legend.x1 <= display.figure_.bbox.width and legend.y0 >= 0
 
 
+def test_a_legend_on_a_part_of_a_figure():
+    import matplotlib.pyplot as plt
+
+    ax = plt.figure(layout="constrained").subfigures(1, 2)[0].subplots()
+    for i in range(5):
+        display = CMCDisplay(accuracy=[0.5, 1], name=f"{i} by a denoising autoencoder").plot(ax)
+    ax.get_figure(root=True).canvas.draw()
+    assert len(display.ax_.get_legend().get_texts()) == 5
+
+
 @pytest.mark.parametrize("n_columns", [1, 5, 12])
 def test_legends_of_a_grid_of_axes_leave_room_for_the_curves(n_columns):
     import matplotlib.pyplot as plt

@@ -23,7 +23,20 @@ def test_markdown():
 def test_latex():
     lines = as_latex(GRID).splitlines()
     assert r" & \multicolumn{2}{c}{Both} & \multicolumn{1}{c}{} \\" in lines and r"\cmidrule(lr){2-3}" in lines
-    assert r"a\_b & 1.00 {[}0.5, 1.5{]} (0.9 \dots{} 1.1) & 2 & 3 \\" in lines
+    small = r"\\\scriptsize {[}0.5, 1.5{]}\\\scriptsize 0.9 \dots{} 1.1"
+    assert rf"a\_b & \makecell[tr]{{1.00{small}}} & 2 & 3 \\" in lines
+
+
+def test_latex_of_wide_and_of_long_tables():
+    """They go on over pages, upright or on their side, and say which packages they need."""
+    wide = Grid("one", "A title", ["Name"], [Column(f"a name of column {i}") for i in range(9)],
+                [(("a",), [Cell("1")] * 9)] * 90)  # fmt: skip
+    text = as_latex(wide)
+    assert text.startswith(r"% needs \usepackage{booktabs,longtable,makecell,pdflscape}")
+    assert r"\makecell[br]{a name of\\column 3}" in text and text.count(r"\midrule") == 2
+    opened, closed = re.findall(r"\\begin{(\w+)}", text), re.findall(r"\\end{(\w+)}", text)
+    assert opened == ["landscape", "longtable"] == closed[::-1]
+    assert "landscape" not in as_latex(GRID)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +62,7 @@ def test_names_are_text_only(written):
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 7 for line in markdown.splitlines() if line.startswith("|"))
     assert r"\textless{}script\textgreater{}alert(1)\textless{}/script\textgreater{}" in latex
     assert r"50 \% \& \$5\_a\textbackslash{}b\textbar{}c\#\textasciitilde{}\textasciicircum{}\{\}" in latex
-    body = latex.split(r"\midrule")[1].split(r"\bottomrule")[0]
+    body = latex.split(r"\endfoot")[1].split(r"\end{longtable}")[0]
     assert not re.search(r"(?<!\\)[%$#_^~]", body), "nothing that LaTeX reads as a command"
     plain = re.sub(r"\\[{}]", "", latex)
     assert plain.count("{") == plain.count("}")

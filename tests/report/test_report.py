@@ -17,7 +17,7 @@ from smartbox.benchmark._folding import percent
 from smartbox.report import write_report
 from smartbox.report._curves import mean_roc
 from smartbox.report._folder import read_run
-from smartbox.report._summary import findings, headlines
+from smartbox.report._summary import findings, headlines, measured
 from tests.report.conftest import ATTACKS, EVIL, make_run
 
 _VOID = {"meta", "link", "img", "input", "br", "wbr", "path"}
@@ -272,3 +272,33 @@ def test_nothing_is_best_where_no_mitigation_leaves_anything(tmp_path):
     assert said in findings(results)
     meaning = "are, whatever the mitigation, at worst under all attacks"
     assert ("Best mitigation", "0.0\N{NO-BREAK SPACE}%", meaning) in headlines(results)
+
+
+def test_attacks_that_are_as_strong_are_all_named(tmp_path):
+    results = read_run(make_run(tmp_path / "run")).results
+    assert any("The strongest attack, pgd, leaves" in each for each in findings(results))
+    for row in results.tables["mitigation"]:
+        if row["attack"] in ("pgd", "fgsm@8/255"):
+            row["after_attack"] = 0.0
+    said = "The strongest attacks, fgsm@8/255 and pgd, leave 0.0\N{NO-BREAK SPACE}% identified; the weakest, fgsm@2/255, "
+    assert any(said in each for each in findings(results))
+    assert headlines(results)[1][2] == "are, under fgsm@8/255 or pgd"
+
+
+def test_detection_is_headed_by_the_hardest_attack_and_its_best_detector(tmp_path):
+    results = read_run(make_run(tmp_path / "run")).results
+    areas = {}
+    for row in results.over_seeds("detection"):
+        if (row["population"], row["threat"]) == ("all", "unaware"):
+            areas.setdefault(row["attack"], {})[row["detector"]] = row["roc_auc"][0]
+    hardest = min(areas, key=lambda attack: max(areas[attack].values()))
+    best = max(areas[hardest], key=areas[hardest].get)
+    (meaning,) = [meaning for label, _, meaning in headlines(results) if label == "Detection"]
+    assert f"attacked by {hardest}, the hardest to detect, are flagged by its best detector, {best}, at" in meaning
+
+
+def test_what_attacks_aim_at_is_told(tmp_path):
+    results = read_run(make_run(tmp_path / "run")).results
+    assert any(each.endswith("All aim away from the true identity.") for each in measured(results))
+    results.provenance["parameters"]["attack.pgd"]["targeted"] = True
+    assert any("false claims name: pgd; away from the true identity: fgsm@2/255" in each for each in measured(results))
