@@ -120,16 +120,17 @@ def _results(folder):
 
 def _check(provenance):
     """Raise a ValueError unless everything that a report says of the run is of the kind that it is to be."""
-    kinds = {"data": dict, "seeds": list, "command": list, "parameters": dict, "versions": dict}
+    kinds = {"data": dict, "seeds": list, "command": list, "parameters": dict, "attacks": dict, "versions": dict}
     for name, kind in kinds.items():
         if not isinstance(provenance.get(name, kind()), kind):
             raise ValueError(f"{name} is {provenance[name]!r}")
     images = provenance["data"].get("images", ["?"])
     if not (isinstance(images, list) and images):
         raise ValueError(f"the shape of the data is {images!r}")
-    for name, values in provenance.get("parameters", {}).items():
-        if not isinstance(values, dict):
-            raise ValueError(f"the parameters of {name} are {values!r}")
+    for part in ("parameters", "attacks"):
+        for name, values in provenance.get(part, {}).items():
+            if not isinstance(values, dict):
+                raise ValueError(f"the {part} of {name} are {values!r}")
 
 
 def _row(table, row):

@@ -235,6 +235,8 @@ def _sums(path):
         ("results.json", lambda path: _write(path, '{"format": "smartbox evaluate"}'), "there is no 'provenance'"),
         ("results.json", _without, "a row of mitigation has no worst"),
         ("results.json", lambda path: _put(path, "parameters", {"network": []}), "the parameters of network are []"),
+        ("results.json", lambda path: _put(path, "attacks", {"pgd": True}), "the attacks of pgd are True"),
+        ("results.json", lambda path: _put(path, "attacks", ["pgd"]), "attacks is ['pgd']"),
         ("results.json", lambda path: _put(path, "command", 3), "command is 3"),
         ("results.json", lambda path: _put(path, "data", {"images": []}), "the shape of the data is []"),
         ("results.json", _sums, "is not the file that results.json speaks of"),
